@@ -1,0 +1,1 @@
+"""Everything that knows HTTP, SQL or a person: the service, its command line and its pages."""
