@@ -1,0 +1,36 @@
+"""Runs the migrations on the engine that the service hands over, or on the one its settings name."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from alembic import context
+from app.persistence import models
+from app.persistence.base import Base, UtcDateTime
+from app.persistence.session import make_engine
+from app.settings import Settings
+
+assert models.Report.__table__ is not None  # importing the models fills the metadata
+
+
+def render_item(kind: str, item: object, _autogen: object) -> str | bool:
+    """Write plain column types into migrations, so that they stay as they were written."""
+    if kind == "type" and isinstance(item, UtcDateTime):
+        return "sa.DateTime(timezone=True)"
+    if kind == "type" and isinstance(item, sa.JSON):
+        return "sa.JSON().with_variant(postgresql.JSONB(), 'postgresql')"
+    return False
+
+
+engine = context.config.attributes.get("engine") or make_engine(Settings().resolved_database_url)
+
+with engine.connect() as connection:
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        render_as_batch=connection.dialect.name == "sqlite",
+        compare_type=True,
+        render_item=render_item,
+    )
+    with context.begin_transaction():
+        context.run_migrations()

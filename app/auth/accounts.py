@@ -1,0 +1,116 @@
+"""Organisations, people and keys: making them, and finding out who presents a key."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session, joinedload
+
+from app.auth.permissions import ROLES_OF_KIND, Principal, Role
+from app.auth.tokens import hash_token, new_key
+from app.persistence.models import ApiKey, Organisation, Person
+
+_hasher = PasswordHasher()
+# verified against where there is no such person, so that both answers take the same time
+_NOBODY = _hasher.hash("nobody has this password")
+LAST_USED_STEP = timedelta(minutes=1)
+
+
+class AccountError(Exception):
+    """An account cannot be made as asked; the message says why."""
+
+
+def create_organisation(session: Session, *, name: str, kind: str, country: str, test: bool, now: datetime) -> Organisation:
+    """A new organisation. Raises AccountError for an unknown kind or an empty name."""
+    if kind not in ROLES_OF_KIND:
+        raise AccountError(f"kind {kind!r} is not one of {', '.join(ROLES_OF_KIND)}")
+    if not name.strip():
+        raise AccountError("the name is empty")
+    org = Organisation(name=name.strip(), kind=kind, country=country, test=test, created_at=now)
+    session.add(org)
+    session.flush()
+    return org
+
+
+def create_key(
+    session: Session, *, org_id: str, role: str, now: datetime, expires_at: datetime | None = None
+) -> tuple[ApiKey, str]:
+    """A new key and its secret, which is stored nowhere. Raises AccountError where the organisation has no such role."""
+    org = session.get(Organisation, org_id)
+    if org is None:
+        raise AccountError(f"there is no organisation {org_id!r}")
+    if role not in ROLES_OF_KIND[org.kind]:
+        allowed = ", ".join(sorted(ROLES_OF_KIND[org.kind]))
+        raise AccountError(f"an organisation of kind {org.kind} may have keys of role {allowed}, not {role}")
+    secret = new_key()
+    key = ApiKey(
+        org_id=org_id,
+        role=role,
+        prefix=secret[:12],
+        secret_hash=hash_token(secret),
+        created_at=now,
+        expires_at=expires_at,
+    )
+    session.add(key)
+    session.flush()
+    return key, secret
+
+
+def principal_of(org: Organisation, role: str, actor: str) -> Principal:
+    return Principal(
+        actor=actor,
+        org_id=org.id,
+        org_name=org.name,
+        kind=org.kind,
+        country=org.country,
+        role=Role(role),
+        test=org.test,
+    )
+
+
+def authenticate_key(session: Session, secret: str, now: datetime) -> tuple[Principal, ApiKey] | None:
+    """Who holds this key; None where it is unknown, revoked or expired."""
+    key = session.scalar(select(ApiKey).where(ApiKey.secret_hash == hash_token(secret)).options(joinedload(ApiKey.organisation)))
+    if key is None or key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
+        return None
+    return principal_of(key.organisation, key.role, f"key:{key.id}"), key
+
+
+def use_is_stale(key: ApiKey, now: datetime) -> bool:
+    """Whether `last_used_at` should be written again: it is kept to the minute, not to the request."""
+    return key.last_used_at is None or now - key.last_used_at > LAST_USED_STEP
+
+
+def note_use(session: Session, key_id: str, now: datetime) -> None:
+    session.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=now))
+
+
+def create_person(session: Session, *, org_id: str, email: str, name: str, role: str, password: str, now: datetime) -> Person:
+    """Someone who may sign in. The password is stored as an argon2id hash."""
+    org = session.get(Organisation, org_id)
+    if org is None or role not in ROLES_OF_KIND[org.kind]:
+        raise AccountError(f"organisation {org_id!r} has no role {role}")
+    person = Person(
+        org_id=org_id,
+        email=email.strip().lower(),
+        name=name,
+        role=role,
+        password_hash=_hasher.hash(password),
+        created_at=now,
+    )
+    session.add(person)
+    session.flush()
+    return person
+
+
+def check_password(session: Session, email: str, password: str) -> Person | None:
+    """The person, or None for a wrong e-mail or password alike, in the same time."""
+    person = session.scalar(select(Person).where(Person.email == email.strip().lower()))
+    try:
+        _hasher.verify(person.password_hash if person else _NOBODY, password)
+    except Argon2Error:
+        return None
+    return None if person is None or person.disabled_at is not None else person

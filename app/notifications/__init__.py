@@ -1,0 +1,1 @@
+"""Alerts as people and machines get them: subscriptions, the inbox, deliveries, acknowledgements."""

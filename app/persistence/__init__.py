@@ -1,0 +1,1 @@
+"""All SQL of the service: models, sessions and the stores that `alerts` declares."""

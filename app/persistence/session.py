@@ -1,0 +1,103 @@
+"""Engines and sessions for the embedded SQLite and for PostgreSQL, with the durability that a 2xx promises."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.orm import Session, sessionmaker
+
+BUSY_TIMEOUT_MS = 10_000
+
+
+class DurabilityError(Exception):
+    """The database server may lose acknowledged reports as it is set up; the message says which setting to change."""
+
+
+def make_engine(url: str, *, pool_size: int = 20) -> Engine:
+    """An engine whose commits are durable.
+
+    SQLite: WAL, synchronous FULL, foreign keys on, 10 s of patience for the write lock; transactions begin by themselves as
+    `BEGIN`, those of `write_session` as `BEGIN IMMEDIATE`. PostgreSQL: `synchronous_commit` and `fsync` are checked by
+    `check_durability`.
+    """
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_size=pool_size, max_overflow=10, pool_pre_ping=True)
+
+    database = make_url(url).database
+    if database and database != ":memory:":
+        Path(database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=10,
+        connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # SQLAlchemy's own BEGIN below, not the driver's
+        for pragma in (
+            f"busy_timeout={BUSY_TIMEOUT_MS}",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "temp_store=MEMORY",
+            "cache_size=-16000",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("nps_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
+
+
+class Database:
+    """The one object through which the service reaches its tables: short reads, and writes that hold the lock from the start."""
+
+    def __init__(self, url: str, *, pool_size: int = 20) -> None:
+        self.url = url
+        self.engine = make_engine(url, pool_size=pool_size)
+        self._read = sessionmaker(self.engine, expire_on_commit=False)
+        self._write = sessionmaker(self.engine.execution_options(nps_write=True), expire_on_commit=False)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session for reading; nothing is committed."""
+        with self._read() as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session whose one transaction commits at the end of the block and rolls back on any error."""
+        with self._write() as session, session.begin():
+            yield session
+
+    def check_durability(self) -> None:
+        """Raises DurabilityError unless a commit reaches the disk before it is acknowledged."""
+        wanted: dict[str, Any]
+        with self.engine.connect() as connection:
+            if self.is_sqlite:
+                wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+                found = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in wanted}
+            else:
+                wanted = {"synchronous_commit": ("on", "remote_apply"), "fsync": "on"}
+                found = {name: connection.execute(text(f"SHOW {name}")).scalar() for name in wanted}
+        for name, value in wanted.items():
+            allowed = value if isinstance(value, tuple) else (value,)
+            if found[name] not in allowed:
+                raise DurabilityError(f"the database setting {name} is {found[name]!r}; acknowledged reports need {allowed[0]!r}")
+
+    def dispose(self) -> None:
+        self.engine.dispose()

@@ -1,0 +1,1 @@
+"""Browsing substances: what they are, their legal status, where they were found."""
