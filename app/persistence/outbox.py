@@ -417,7 +417,8 @@ class SqlOutbox:
                 session.flush()
                 unpark_lane(session, row.lane, now, interval=self._breaker.catch_up_interval)
             return
-        health = failed(self._breaker, health, now)
+        if health.breaker == "closed" or task.probe:  # what was under way when the breaker opened says nothing new
+            health = failed(self._breaker, health, now)
         self._keep_health(subscription, health)
         subscription.last_error = result.error
         if not task.probe:
