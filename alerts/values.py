@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
+from typing import Any
 
 
 class Scope(StrEnum):
@@ -83,3 +84,127 @@ class ReportFacts:
     sold_as: str | None
     detections: tuple[DetectionFacts, ...]
     cases: tuple[CaseFacts, ...]
+
+
+class Level(IntEnum):
+    """How urgent an alert is; the names are those that readers see."""
+
+    NOTICE = 1
+    ADVISORY = 2
+    ALERT = 3
+    URGENT = 4
+
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """The output of a rule: what it found, with the numbers it prints, and the level after the caps.
+
+    `narrower` holds, widest first, the signals that stand in where another report took this one's key at the same moment. The
+    keys of all of them are consumed with the first that is raised.
+    """
+
+    type: str
+    rule: str
+    dedupe_key: str
+    level: Level
+    numbers: dict[str, Any]
+    substance: SubstanceFacts | None
+    controlled: bool
+    confidence: str
+    country: str
+    region: str | None
+    month: str
+    detection_id: str | None
+    case_id: str | None = None
+    seriousness: str | None = None
+    narrower: tuple[Signal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertFacts:
+    """One revision of an alert, as the policies see it when they decide who hears."""
+
+    id: str
+    type: str
+    level: int
+    tlp: str
+    country: str | None
+    region: str | None
+    countries: tuple[str, ...]
+    substance_ids: frozenset[str]
+    groups: frozenset[str]
+    org_id: str | None
+    test: bool
+    audience: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """Whoever reads or receives: an organisation acting in a role. `tlp_max` is the highest label it may hold."""
+
+    org_id: str | None
+    role: str
+    country: str | None
+    test: bool
+    tlp_max: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """What a subscriber wants to hear of. An empty set wants everything; countries and regions together name one set of areas."""
+
+    substances: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    countries: frozenset[str] = frozenset()
+    regions: frozenset[str] = frozenset()
+    types: frozenset[str] = frozenset()
+    min_level: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """A report under an alert, with what decides who may see its id. `tlp` is at least AMBER where a harm case is meant."""
+
+    report_id: str
+    org_id: str
+    country: str
+    tlp: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """The words of a revision. `short` has at most 160 characters."""
+
+    headline: str
+    short: str
+    summary: str
+    full: str
+    instruction: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertView:
+    """One revision of an alert as one reader may see it: everything the alert JSON of the contract says."""
+
+    id: str
+    type: str
+    level: int
+    state: str
+    reviewed: bool
+    controlled: bool
+    texts: Texts
+    rule: str
+    numbers: dict[str, Any]
+    substance: dict[str, Any] | None
+    evidence: tuple[str, ...]
+    countries: tuple[str, ...]
+    tlp: str
+    issued_at: datetime | None
+    revision: int
+    references: tuple[dict[str, Any], ...]
+    acknowledgements: tuple[dict[str, Any], ...] = field(default=())
+    withheld: bool = False

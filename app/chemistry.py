@@ -1,7 +1,7 @@
-"""The service's door to chemistry and names: assessments in disposable workers, a cache for repeated structures, the name table.
+"""The service's door to chemistry and names: assessments in disposable workers, a cache, the name table.
 
-Screening uses `assess_uncached`, which leaves nothing behind; intake uses `assess`, whose cache is keyed by the input text and the
-engine version and so cannot outlive a rule.
+Screening uses `assess_uncached`, which leaves nothing behind; intake uses `assess`, whose cache is keyed by the input text and
+the engine version and so cannot outlive a rule.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from chem.engine import Engine
-
 from app.pool import Overrun, Pool, WorkerDied
+from chem.engine import Engine
 from chem.errors import StructureError, StructureProblem
+from chem.isomers import isomer_group
 from chem.names import NamedSubstance, NameTable
 from chem.values import INSTRUMENTS_OF_COUNTRY, Assessment, Basis, Certainty, Coverage, Identity, Match, Structure
 
@@ -64,14 +64,11 @@ def answer(engine: Engine, question: Question) -> Answer:
             "analogues": question.analogues,
             "home": question.home,
         }
-        if is_set:
-            found = engine.assess_candidates(structures, **options)
-        else:
-            found = engine.assess(structures[0], **options)
+        found = engine.assess_candidates(structures, **options) if is_set else engine.assess(structures[0], **options)
     except StructureError as error:
         return Answer(None, None, None, None, error.code, error.detail)
     identity = found.identity or (found.candidates[0].identity if found.candidates else None)
-    groups = engine.groups_of(identity) if identity is not None else ()
+    groups = engine.groups_of(identity) if identity is not None and hasattr(engine, "groups_of") else ()
     first = groups[0] if groups else None
     return Answer(
         found,
@@ -104,6 +101,7 @@ class Chemistry:
         self._pool = Pool(_initialise_worker, size=workers) if workers else None
         self._cache: OrderedDict[tuple[Question, str], Answer] = OrderedDict()
         self._lock = threading.Lock()
+        self._isomer_groups: dict[str, frozenset[str]] | None = None
 
     @property
     def version(self) -> str:
@@ -148,8 +146,21 @@ class Chemistry:
 
     def has_isomers(self, identity: Identity) -> bool:
         """Whether the shipped data hold another substance of the same formula and ring scaffold: a known group of isomers."""
-        members = self._isomers().get(_isomer_key(identity.parent_smiles, identity.formula), frozenset())
+        shape = isomer_group(identity.parent_smiles)
+        members = self._isomers().get(shape, frozenset()) if shape else frozenset()
         return bool(members - {identity.connectivity})
+
+    def _isomers(self) -> dict[str, frozenset[str]]:
+        if self._isomer_groups is None:
+            groups: dict[str, set[str]] = {}
+            for substance in self.names.substances.values():
+                key = self.names.inchikey_of(substance.key)
+                if substance.smiles and key and substance.origin in ("schedule", "reference", "extra"):
+                    shape = isomer_group(substance.smiles)
+                    if shape is not None:
+                        groups.setdefault(shape, set()).add(key[:14])
+            self._isomer_groups = {shape: frozenset(members) for shape, members in groups.items()}
+        return self._isomer_groups
 
     def material_matches(self, named: NamedSubstance, as_of: date) -> tuple[Match, ...]:
         """The entry that lists a material by name (opium, coca leaf); empty where none does or not yet on this date."""

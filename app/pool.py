@@ -1,8 +1,8 @@
 """Disposable worker processes for chemistry that comes from outside.
 
-RDKit holds the interpreter's lock, so a slow structure in a thread would freeze every request of the process. Each worker here is a
-process with a memory limit; a call has a deadline, and a worker that overruns it or dies is killed and replaced. The structure
-that was running costs one answer, nothing else.
+RDKit holds the interpreter's lock, so a slow structure in a thread would freeze every request of the process. Each worker
+here is a process with a memory limit; a call has a deadline, and a worker that overruns it or dies is killed and replaced.
+The structure that was running costs one answer, nothing else.
 """
 
 from __future__ import annotations

@@ -40,9 +40,7 @@ def depict_svg(smiles: str, atoms: tuple[int, ...] = (), *, width: int = 320, he
         raise StructureError(StructureProblem.UNREADABLE, "the structure to draw cannot be read")
     _plain_sulfoxides(mol)
     chosen = sorted({i for i in atoms if 0 <= i < mol.GetNumAtoms()})
-    bonds = [
-        b.GetIdx() for b in mol.GetBonds() if b.GetBeginAtomIdx() in chosen and b.GetEndAtomIdx() in chosen
-    ]
+    bonds = [b.GetIdx() for b in mol.GetBonds() if b.GetBeginAtomIdx() in chosen and b.GetEndAtomIdx() in chosen]
     drawer: Any = rdMolDraw2D.MolDraw2DSVG(width, height)
     options = drawer.drawOptions()
     options.clearBackground = False

@@ -59,8 +59,7 @@ def reported(mol: Mol, inchi: str | None) -> Reported:
 
 def _needs_cx(mol: Mol) -> bool:
     return len(mol.GetStereoGroups()) > 0 or any(
-        bond.GetStereo() in (Chem.BondStereo.STEREOATROPCW, Chem.BondStereo.STEREOATROPCCW)
-        for bond in mol.GetBonds()
+        bond.GetStereo() in (Chem.BondStereo.STEREOATROPCW, Chem.BondStereo.STEREOATROPCCW) for bond in mol.GetBonds()
     )
 
 
@@ -109,9 +108,7 @@ def substance_of(
     return Substance(identity=identity, mol=mol, keys=keys, others=part.others)
 
 
-def substances_of(
-    mol: Mol, normal: Normalised, whole: Reported, remarks: tuple[Remark, ...]
-) -> tuple[Substance, ...]:
+def substances_of(mol: Mol, normal: Normalised, whole: Reported, remarks: tuple[Remark, ...]) -> tuple[Substance, ...]:
     """One substance a component, in the order of the normalisation. `remarks` are those of the reader."""
     notes = (*remarks, *normal.remarks)
     if len(normal.components) == 1:
@@ -136,9 +133,7 @@ def stereo_of(mol: Mol, word: str | None) -> Stereo:
     for element in Chem.FindPotentialStereo(mol):
         if element.specified == Chem.StereoSpecified.Specified:
             drawn += 1
-        elif element.type == Chem.StereoType.Atom_Tetrahedral and (
-            mol.GetAtomWithIdx(element.centeredOn).GetAtomicNum() == 7
-        ):
+        elif element.type == Chem.StereoType.Atom_Tetrahedral and (mol.GetAtomWithIdx(element.centeredOn).GetAtomicNum() == 7):
             continue
         else:
             left_open += 1

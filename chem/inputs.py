@@ -22,9 +22,7 @@ MAX_CHARACTERS = {
     StructureFormat.MOLFILE: 200_000,
 }
 
-_BLANKS = frozenset(
-    "\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
-)
+_BLANKS = frozenset("\u00a0\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000")
 _INVISIBLE = frozenset("\ufeff\u200b\u200c\u200d\u2060")
 _LINE_ENDS = re.compile("\r\n|\r|\u0085|\u2028|\u2029")
 _INCHIKEY = re.compile(r"^(InChIKey=)?[A-Z]{14}-[A-Z]{8}[SN][A-Z]-[A-Z]$")
@@ -103,9 +101,7 @@ def refuse_foreign(text: str, allowed: str = "") -> None:
     for position, character in enumerate(text, start=1):
         if not " " <= character <= "~" and character not in allowed:
             name = unicodedata.name(character, "no name")
-            raise unreadable(
-                f"character {position} is U+{ord(character):04X} ({name}); only printable ASCII is read"
-            )
+            raise unreadable(f"character {position} is U+{ord(character):04X} ({name}); only printable ASCII is read")
 
 
 def _tidy_smiles(text: str, remarks: list[Remark]) -> TidyText:
@@ -124,11 +120,7 @@ def _tidy_smiles(text: str, remarks: list[Remark]) -> TidyText:
     elif "|" in text:
         raise unreadable("SMILES: a CXSMILES tail |…| must follow the SMILES after one blank")
     if text in _CODES_THAT_PARSE:
-        remarks.append(
-            Remark(
-                code="may-be-a-name", detail="The text is also a common short name; it was read as SMILES."
-            )
-        )
+        remarks.append(Remark(code="may-be-a-name", detail="The text is also a common short name; it was read as SMILES."))
     return TidyText(format=StructureFormat.SMILES, text=text, cx=cx, remarks=tuple(remarks))
 
 
@@ -140,18 +132,14 @@ def _tidy_inchi(text: str, remarks: list[Remark]) -> TidyText:
         raise unreadable('InChI: the text must start with "InChI=", in this case')
     if re.search(r"\s", first):
         where = re.search(r"\s", first)
-        raise unreadable(
-            f"InChI: white space at character {where.start() + 1 if where else 0}; nothing may follow"
-        )
+        raise unreadable(f"InChI: white space at character {where.start() + 1 if where else 0}; nothing may follow")
     for line in (line.strip() for line in lines[1:]):
         if line.startswith("AuxInfo="):
             remarks.append(Remark(code="auxinfo-ignored", detail="The AuxInfo line was not used."))
         elif line:
             raise unreadable("InChI: text follows on another line; one InChI is read")
     if not first.startswith("InChI=1S/"):
-        remarks.append(
-            Remark(code="non-standard-inchi", detail="Not a standard InChI; its standard form was computed.")
-        )
+        remarks.append(Remark(code="non-standard-inchi", detail="Not a standard InChI; its standard form was computed."))
     return TidyText(format=StructureFormat.INCHI, text=first, cx="", remarks=tuple(remarks))
 
 
@@ -175,8 +163,7 @@ def _tidy_molfile(text: str, remarks: list[Remark]) -> TidyText:
         for column, character in enumerate(line, start=1):
             if not " " <= character <= "~":
                 raise unreadable(
-                    f"molfile: line {number}, column {column} is U+{ord(character):04X}; only "
-                    f"printable ASCII is read"
+                    f"molfile: line {number}, column {column} is U+{ord(character):04X}; only printable ASCII is read"
                 )
     block = "\n".join(line.rstrip() for line in lines[: end + 1]) + "\n"
     return TidyText(format=StructureFormat.MOLFILE, text=block, cx="", remarks=tuple(remarks))
@@ -202,14 +189,11 @@ def refuse_other_kinds(text: str, wanted: StructureFormat) -> None:
     if found:
         raise StructureError(
             StructureProblem.UNDEFINED,
-            f"{what}: an R group at character {found.start() + 1}; a structure with open places "
-            f"names no substance",
+            f"{what}: an R group at character {found.start() + 1}; a structure with open places names no substance",
         )
     found = _SMARTS.search(body)
     if found:
-        raise unreadable(
-            f"{what}: a SMARTS pattern at character {found.start() + 1}; a query names no single substance"
-        )
+        raise unreadable(f"{what}: a SMARTS pattern at character {found.start() + 1}; a query names no single substance")
 
 
 def detect_format(text: str) -> StructureFormat:

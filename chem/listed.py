@@ -53,9 +53,7 @@ def mirror_image(mol: Mol) -> Mol:
 class Form:
     """A structure to be compared with entries: a reported parent, or what a cut ester leaves."""
 
-    def __init__(
-        self, *, mol: Mol, keys: tuple[str, ...], stereo: Stereo, formula: str, tautomer_hash: str
-    ) -> None:
+    def __init__(self, *, mol: Mol, keys: tuple[str, ...], stereo: Stereo, formula: str, tautomer_hash: str) -> None:
         self.mol = mol
         self.keys = keys
         self.stereo = stereo
@@ -122,9 +120,7 @@ class Hit:
 class ListedIndex:
     """All entries with a structure, ready for look-up. Immutable after construction."""
 
-    def __init__(
-        self, instruments: Sequence[Instrument], normal: Callable[[str, int, Entry], Substance]
-    ) -> None:
+    def __init__(self, instruments: Sequence[Instrument], normal: Callable[[str, int, Entry], Substance]) -> None:
         self.as_they_are: dict[str, list[Indexed]] = defaultdict(list)
         self.by_connectivity: dict[str, list[Indexed]] = defaultdict(list)
         self.by_hash: dict[str, list[Indexed]] = defaultdict(list)
@@ -134,9 +130,7 @@ class ListedIndex:
         for place, instrument in enumerate(instruments):
             excepted = {
                 name: frozenset(
-                    normal(e.smiles, 0, _dummy(instrument, e.name)).keys[0]
-                    for e in instrument.exceptions
-                    if name in e.entries
+                    normal(e.smiles, 0, _dummy(instrument, e.name)).keys[0] for e in instrument.exceptions if name in e.entries
                 )
                 for name in {n for e in instrument.exceptions for n in e.entries}
             }
@@ -264,9 +258,7 @@ def _exact(indexed: Indexed, form: Form, isomers: frozenset[str] | None) -> Hit 
     if scope is StereoScope.ANY:
         return _hit(indexed, Basis.LISTED, f"is this substance{drawn}; the listing fixes no stereochemistry")
     if scope is StereoScope.MIXTURE:
-        if form.stereo is Stereo.RACEMIC and (
-            form.keys[0] == indexed.key or frozenset(form.keys) in indexed.pairs
-        ):
+        if form.stereo is Stereo.RACEMIC and (form.keys[0] == indexed.key or frozenset(form.keys) in indexed.pairs):
             return _hit(indexed, Basis.LISTED, "is the racemate that this entry names")
         return None
     if set(form.keys) <= indexed.cover and form.stereo not in (Stereo.UNKNOWN_SINGLE,):
@@ -301,9 +293,7 @@ def _by_clause(indexed: Indexed, form: Form, open_to: list[Indexed]) -> Hit | No
                 Basis.LISTED,
                 "leaves stereochemistry open, and the schedule covers every stereoisomer",
             )
-        return _hit(
-            indexed, Basis.STEREOISOMER, "is a stereoisomer of it, and the schedule covers its stereoisomers"
-        )
+        return _hit(indexed, Basis.STEREOISOMER, "is a stereoisomer of it, and the schedule covers its stereoisomers")
     if indexed in open_to:
         why = "leaves stereochemistry open and may be this substance or an isomer that is not listed"
         return _hit(indexed, Basis.LISTED, why, Reason.AMBIGUOUS_STRUCTURE)

@@ -11,7 +11,7 @@ import csv
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -30,7 +30,37 @@ _DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−﹣－"), "-")
 _PRIMES = dict.fromkeys(map(ord, "’‘′ʹʼ`´"), "'")
 _POSITIONS = (("para-", "p-"), ("ortho-", "o-"), ("meta-", "m-"))
 _DOUBT = frozenset(
-    ["uncertain", "possibly", "possible", "probable", "probably", "maybe", "unknown", "unidentified", "inconclusive", "analog", "analogs", "analogue", "analogues", "derivative", "derivatives", "family", "like", "class", "type", "nos", "not", "no", "negative", "or", "related", "similar", "suspected", "isomer", "isomers"]
+    [
+        "uncertain",
+        "possibly",
+        "possible",
+        "probable",
+        "probably",
+        "maybe",
+        "unknown",
+        "unidentified",
+        "inconclusive",
+        "analog",
+        "analogs",
+        "analogue",
+        "analogues",
+        "derivative",
+        "derivatives",
+        "family",
+        "like",
+        "class",
+        "type",
+        "nos",
+        "not",
+        "no",
+        "negative",
+        "or",
+        "related",
+        "similar",
+        "suspected",
+        "isomer",
+        "isomers",
+    ]
 )
 _QUALIFIERS = re.compile(r"\((?:wet|trace|traces|dry|oil|oily|solution|liquid|crystal|minor|major|residue|low|high)\)")
 
@@ -242,20 +272,22 @@ class NameTable:
         self._load_keys(names)
 
     def _load_keys(self, names: Path) -> None:
-        """Parent InChIKeys of the table's structures: derived by the engine, kept as a file so that a look-up needs no toolkit."""
+        """Parent InChIKeys of the table's structures: derived by the engine, kept as a file; a look-up needs no toolkit."""
         path = names / "keys.csv"
         self._inchikeys: dict[str, str] = {}
         self._by_inchikey: dict[str, str] = {}
+        self._keys_of: dict[str, frozenset[str]] = {}
         for number, row in _rows(path, ("key", "inchikey")):
             if row["key"] not in self.substances:
                 raise DataError(path.name, number, f"{row['key']!r} is no substance of the table")
             self._inchikeys[row["key"]] = row["inchikey"]
             self._by_inchikey.setdefault(row["inchikey"], row["key"])
+            self._keys_of[row["inchikey"]] = self._keys_of.get(row["inchikey"], frozenset()) | {row["key"]}
         missing = [k for k, s in self.substances.items() if s.smiles and k not in self._inchikeys]
         if missing and self._require_keys:
             raise DataError(path.name, 1, f"no key for {', '.join(missing[:5])}; run python -m chem.names_keys")
 
-    def _fresh(self, path: Path, number: int, label: str, into: dict[str, object] | dict[str, str]) -> str:
+    def _fresh(self, path: Path, number: int, label: str, into: Collection[str]) -> str:
         folded = fold(label)
         if not folded or folded in into:
             raise DataError(path.name, number, f"label {label!r} is empty or given twice")
@@ -291,8 +323,13 @@ class NameTable:
     # -- asking ---------------------------------------------------------------------------------------------------------
 
     def names_of(self, key: str) -> tuple[Name, ...]:
-        """Every name of a substance, in the order of their folded form."""
-        return tuple(by_key[key] for folded, by_key in sorted(self._names.items()) if key in by_key)
+        """Every name of a substance, also those of rows that turned out to be the same structure, ordered by folded form."""
+        same = self._same_key(key)
+        return tuple(name for _, by_key in sorted(self._names.items()) for k, name in by_key.items() if k in same)
+
+    def _same_key(self, key: str) -> frozenset[str]:
+        inchikey = self._inchikeys.get(key)
+        return self._keys_of.get(inchikey, frozenset()) | {key} if inchikey else frozenset({key})
 
     def inchikey_of(self, key: str) -> str | None:
         """The parent InChIKey of a substance of the table; None for a material."""
@@ -351,6 +388,9 @@ class NameTable:
         return None
 
     def _answer(self, found: tuple[NamedSubstance, ...], otherwise: str) -> Resolution:
+        # rows of one structure are one substance; the first row, a schedule's where there is one, speaks for it
+        unique = {self._inchikeys.get(s.key, s.key): s for s in reversed(found)}
+        found = tuple(s for s in found if s in unique.values())
         if len(found) == 1:
             return Resolution(outcome=Outcome.SUBSTANCE, substances=found)
         if found:

@@ -103,11 +103,7 @@ def takes_fast_path(mol: Mol) -> bool:
     """True where clean and neutralise are known to change nothing: one neutral fragment of common
     elements."""
     for atom in mol.GetAtoms():
-        if (
-            atom.GetFormalCharge()
-            or atom.GetNumRadicalElectrons()
-            or atom.GetAtomicNum() not in _FAST_ELEMENTS
-        ):
+        if atom.GetFormalCharge() or atom.GetNumRadicalElectrons() or atom.GetAtomicNum() not in _FAST_ELEMENTS:
             return False
     if len(Chem.GetMolFrags(mol)) != 1:
         return False
@@ -161,9 +157,7 @@ def neutralise(mol: Mol, remarks: list[Remark]) -> tuple[Mol, bool]:
 
 def without_isotopes(mol: Mol) -> tuple[Mol, tuple[str, ...]]:
     """The molecule with natural isotopes and its labels, for example ("[2H]5",)."""
-    labels: Counter[str] = Counter(
-        f"[{atom.GetIsotope()}{atom.GetSymbol()}]" for atom in mol.GetAtoms() if atom.GetIsotope()
-    )
+    labels: Counter[str] = Counter(f"[{atom.GetIsotope()}{atom.GetSymbol()}]" for atom in mol.GetAtoms() if atom.GetIsotope())
     if not labels:
         return mol, ()
     natural = Chem.RWMol(mol)
@@ -176,10 +170,7 @@ def without_isotopes(mol: Mol) -> tuple[Mol, tuple[str, ...]]:
 
 def has_atropisomer(mol: Mol) -> bool:
     """True where a bond carries atropisomer stereo (not in any InChI layer)."""
-    return any(
-        bond.GetStereo() in (Chem.BondStereo.STEREOATROPCW, Chem.BondStereo.STEREOATROPCCW)
-        for bond in mol.GetBonds()
-    )
+    return any(bond.GetStereo() in (Chem.BondStereo.STEREOATROPCW, Chem.BondStereo.STEREOATROPCCW) for bond in mol.GetBonds())
 
 
 def settle_stereo(mol: Mol) -> tuple[Mol, tuple[Mol, ...], str | None, str | None]:
@@ -224,8 +215,7 @@ def _component(labelled: Mol, count: int, remarks: tuple[Remark, ...]) -> Compon
         notes.append(
             Remark(
                 code="isotopically-labelled",
-                detail=f"Labelled ({', '.join(isotopes)}), usually an internal standard; matched as "
-                f"the natural substance.",
+                detail=f"Labelled ({', '.join(isotopes)}), usually an internal standard; matched as the natural substance.",
             )
         )
     mol, others, word, groups = settle_stereo(plain)
@@ -248,27 +238,17 @@ def _merge_racemates(parts: list[Component]) -> list[Component]:
     merged: list[Component] = []
     for part in parts:
         twin = next(
-            (
-                m
-                for m in merged
-                if m.groups is None and part.groups is None and _are_mirror_images(m.mol, part.mol)
-            ),
+            (m for m in merged if m.groups is None and part.groups is None and _are_mirror_images(m.mol, part.mol)),
             None,
         )
         if twin is None:
             merged.append(part)
             continue
-        centres = [
-            a.GetIdx()
-            for a in twin.labelled.GetAtoms()
-            if a.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED
-        ]
+        centres = [a.GetIdx() for a in twin.labelled.GetAtoms() if a.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED]
         both = Chem.RWMol(twin.labelled)
         both.SetStereoGroups([Chem.CreateStereoGroup(Chem.StereoGroupType.STEREO_AND, both, centres, [], 1)])
         note = Remark(code="racemate-drawn-twice", detail="Both enantiomers are drawn; read as the racemate.")
-        merged[merged.index(twin)] = _component(
-            both.GetMol(), min(twin.count, part.count), (*twin.remarks, note)
-        )
+        merged[merged.index(twin)] = _component(both.GetMol(), min(twin.count, part.count), (*twin.remarks, note))
     return merged
 
 
@@ -290,18 +270,12 @@ def normalise(mol: Mol, counterions: CounterIons, listed: frozenset[str]) -> Nor
     """
     if takes_fast_path(mol):
         part = _component(mol, 1, ())
-        return Normalised(
-            components=(part,), removed=(), remarks=(), untouched=not part.isotopes and not part.groups
-        )
+        return Normalised(components=(part,), removed=(), remarks=(), untouched=not part.isotopes and not part.groups)
     remarks: list[Remark] = []
     pieces: dict[str, Component] = {}
     for fragment in Chem.GetMolFrags(mol, asMols=True):
         if is_metal_complex(fragment):
-            remarks.append(
-                Remark(
-                    code="metal-complex", detail="A metal complex is kept as reported; it is not taken apart."
-                )
-            )
+            remarks.append(Remark(code="metal-complex", detail="A metal complex is kept as reported; it is not taken apart."))
             _collect(pieces, fragment, [], fragment)
             continue
         for part in Chem.GetMolFrags(clean(fragment), asMols=True):
@@ -330,11 +304,7 @@ def _split(
     removable: list[tuple[str, Component]] = []
     for smiles, piece in pieces:
         flat = Chem.MolToSmiles(piece.mol, isomericSmiles=False)
-        if (
-            len(pieces) > 1
-            and flat not in listed
-            and (counterions.removable(flat) or _is_lone_ion(piece.mol))
-        ):
+        if len(pieces) > 1 and flat not in listed and (counterions.removable(flat) or _is_lone_ion(piece.mol)):
             removable.append((smiles, piece))
         else:
             kept.append(piece)
@@ -347,16 +317,12 @@ def _split(
         else:
             kept = [Component(mol=whole, labelled=whole)]
             removable = []
-        remarks.append(
-            Remark(code="only-counter-ions", detail="Every fragment is a counter-ion, a solvent or an ion.")
-        )
+        remarks.append(Remark(code="only-counter-ions", detail="Every fragment is a counter-ion, a solvent or an ion."))
     parts = [_component(p.labelled, p.count, p.remarks) for p in kept]
     parts = _merge_racemates(parts) if len(parts) > 1 else parts
     parts.sort(key=lambda p: (-p.mol.GetNumHeavyAtoms(), Chem.MolToSmiles(p.mol)))
     removed = sorted(smiles for smiles, piece in removable for _ in range(piece.count))
-    return Normalised(
-        components=tuple(parts), removed=tuple(removed), remarks=tuple(remarks), untouched=False
-    )
+    return Normalised(components=tuple(parts), removed=tuple(removed), remarks=tuple(remarks), untouched=False)
 
 
 def _is_lone_ion(mol: Mol) -> bool:

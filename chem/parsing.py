@@ -39,9 +39,7 @@ _PLAIN_BONDS = frozenset(
     }
 )
 _SALT_METALS = frozenset({3, 11, 19, 37, 55, 12, 20, 38, 56})  # as cations they need no remark
-_NON_METALS = frozenset(
-    {0, 1, 2, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18, 32, 33, 34, 35, 36, 52, 53, 54, 85, 86}
-)
+_NON_METALS = frozenset({0, 1, 2, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18, 32, 33, 34, 35, 36, 52, 53, 54, 85, 86})
 
 # RDKit's stubs promise a molecule where the library returns None.
 _from_smiles: Callable[..., Mol | None] = Chem.MolFromSmiles
@@ -114,9 +112,7 @@ def _read(tidied: TidyText) -> Mol:
     mol = _from_molblock(tidied.text, sanitize=True, removeHs=True, strictParsing=True)
     if mol is None:
         raw = _from_molblock(tidied.text, sanitize=False, removeHs=False, strictParsing=True)
-        raise unreadable(
-            f"molfile: {_problems(raw)}" if raw is not None else "molfile: its lines break the format"
-        )
+        raise unreadable(f"molfile: {_problems(raw)}" if raw is not None else "molfile: its lines break the format")
     return mol
 
 
@@ -158,9 +154,7 @@ def _gate(mol: Mol, remarks: list[Remark]) -> bool:
         )
     fragments = len(Chem.GetMolFrags(mol))
     if fragments > MAX_FRAGMENTS:
-        raise StructureError(
-            StructureProblem.TOO_LARGE, f"{fragments} fragments, at most {MAX_FRAGMENTS} are read"
-        )
+        raise StructureError(StructureProblem.TOO_LARGE, f"{fragments} fragments, at most {MAX_FRAGMENTS} are read")
     rings = mol.GetRingInfo().NumRings()
     if rings > MAX_RINGS:
         raise StructureError(StructureProblem.TOO_LARGE, f"{rings} rings, at most {MAX_RINGS} are read")
@@ -202,10 +196,7 @@ def _refuse_undefined(mol: Mol, variable: bool) -> None:
             raise undefined(f"atom {atom.GetIdx() + 1} is a query or an R group, no element")
     for bond in mol.GetBonds():
         if bond.HasQuery() or bond.GetBondType() not in _PLAIN_BONDS:
-            raise undefined(
-                f"the bond between atoms {bond.GetBeginAtomIdx() + 1} and "
-                f"{bond.GetEndAtomIdx() + 1} is a query"
-            )
+            raise undefined(f"the bond between atoms {bond.GetBeginAtomIdx() + 1} and {bond.GetEndAtomIdx() + 1} is a query")
 
 
 def _remark_on_atoms(mol: Mol, remarks: list[Remark]) -> None:
@@ -228,8 +219,7 @@ def _remark_on_atoms(mol: Mol, remarks: list[Remark]) -> None:
         remarks.append(
             Remark(
                 code="radical",
-                detail="An atom has unpaired electrons; brackets such as [C] usually mean forgotten "
-                "hydrogens.",
+                detail="An atom has unpaired electrons; brackets such as [C] usually mean forgotten hydrogens.",
             )
         )
     if metal or borons >= 4:
@@ -241,8 +231,7 @@ def _warn_lost_chirality(mol: Mol, remarks: list[Remark]) -> None:
         remarks.append(
             Remark(
                 code="stereo-not-used",
-                detail="The text marks a stereocentre where none is possible (or an allene); the "
-                "mark was dropped.",
+                detail="The text marks a stereocentre where none is possible (or an allene); the mark was dropped.",
             )
         )
 
@@ -264,9 +253,7 @@ def candidates(structure: Structure) -> tuple[str, ...]:
             continue
         found.setdefault(inchikey_of(again), Chem.MolToSmiles(again))
     if not found:
-        raise StructureError(
-            StructureProblem.UNDEFINED, "no position of the variable attachment gives a possible molecule"
-        )
+        raise StructureError(StructureProblem.UNDEFINED, "no position of the variable attachment gives a possible molecule")
     return tuple(found.values())
 
 

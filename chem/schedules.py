@@ -171,9 +171,7 @@ def load_instrument(folder: Path) -> Instrument:
         source=text_of(file, "source", table, "source"),
         not_coded=tuple(str(item) for item in table["not_coded"]),
         clauses=clauses,
-        exceptions=tuple(
-            _exception(file, n, e, entries) for n, e in enumerate(table.get("exceptions", []), start=1)
-        ),
+        exceptions=tuple(_exception(file, n, e, entries) for n, e in enumerate(table.get("exceptions", []), start=1)),
         editions=editions,
         entries=entries,
     )
@@ -256,10 +254,7 @@ def _entry(file: str, row: int, record: dict[str, str], instrument: str, order: 
         raise DataError(file, row, "stereo is given exactly where there is a structure")
     if not smiles and not record["notes"]:
         raise DataError(file, row, "a row without structure needs a reason in notes")
-    dates = {
-        key: date_of(file, row, record[key], key)
-        for key in ("not_before", "effective_from", "settled_from", "until")
-    }
+    dates = {key: date_of(file, row, record[key], key) for key in ("not_before", "effective_from", "settled_from", "until")}
     if dates["not_before"] and dates["effective_from"] and dates["effective_from"] < dates["not_before"]:
         raise DataError(file, row, "effective_from lies before not_before")
     aliases = []

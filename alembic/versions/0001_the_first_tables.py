@@ -272,6 +272,8 @@ def upgrade() -> None:
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("fail_since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_success_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("probe_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_error", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["org_id"], ["organisation.id"], name=op.f("fk_subscription_org_id_organisation")),
@@ -326,6 +328,16 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["alert_id"], ["alert.id"], name=op.f("fk_alert_approval_alert_id_alert")),
         sa.PrimaryKeyConstraint("alert_id", "actor", name=op.f("pk_alert_approval")),
     )
+    op.create_table(
+        "alert_key",
+        sa.Column("key", sa.String(length=300), nullable=False),
+        sa.Column("alert_id", sa.String(length=26), nullable=False),
+        sa.ForeignKeyConstraint(["alert_id"], ["alert.id"], name=op.f("fk_alert_key_alert_id_alert")),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_alert_key")),
+    )
+    with op.batch_alter_table("alert_key", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_alert_key_alert_id"), ["alert_id"], unique=False)
+
     op.create_table(
         "alert_revision",
         sa.Column("alert_id", sa.String(length=26), nullable=False),
@@ -602,6 +614,10 @@ def downgrade() -> None:
     op.drop_table("feed_item")
     op.drop_table("body")
     op.drop_table("alert_revision")
+    with op.batch_alter_table("alert_key", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_alert_key_alert_id"))
+
+    op.drop_table("alert_key")
     op.drop_table("alert_approval")
     op.drop_table("ack")
     with op.batch_alter_table("substance_name", schema=None) as batch_op:

@@ -91,7 +91,7 @@ def store(session: Session, chemistry: Chemistry, submission: Submission) -> dic
 
 
 def correct(session: Session, chemistry: Chemistry, submission: Submission, row: Report) -> dict[str, Any]:
-    """Store a correction as the next version; the old rows stay, uncounted, and every alert that cites them is looked at again."""
+    """Store a correction as the next version; the old rows stay, uncounted, and alerts that cite them are looked at again."""
     if row.state == "withdrawn":
         raise Problem("conflict", "The report was withdrawn; send a new one with another lab_reference.")
     if submission.report.lab_reference != row.lab_reference:

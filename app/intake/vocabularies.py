@@ -73,8 +73,10 @@ CHEMICAL_GROUPS = (
     "other_opioid", "other",
 )  # fmt: skip
 ICD_10 = frozenset(
-    ["T40.4", "T40.6", "T40.7", "T40.9", "T42.4", "T43.6", "T43.8", "T43.9", "X41", "X42", "X61", "X62", "Y11", "Y12", "F11", "F12", "F13", "F14", "F15", "F16", "F17", "F18", "F19"]
-)  # fmt: skip
+    {"T40.4", "T40.6", "T40.7", "T40.9", "T42.4", "T43.6", "T43.8", "T43.9"}
+    | {"X41", "X42", "X61", "X62", "Y11", "Y12"}
+    | {f"F{number}" for number in range(11, 20)}
+)
 ICD_11 = frozenset(["6C42", "6C43", "6C44", "6C46", "6C47", "6C49", "6C4D", "6C4E", "6C4F", "6C4G", "NE60"])
 
 CATEGORY_A = frozenset({"ftir", "ms", "hrms", "msms", "nmr", "raman", "xrd"})

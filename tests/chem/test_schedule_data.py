@@ -25,9 +25,7 @@ def named(entry: Entry) -> str:
 
 def own(assessment: Assessment, entry: Entry) -> list[Match]:
     return [
-        m
-        for m in assessment.matches
-        if (m.instrument, m.schedule, m.entry) == (entry.instrument, entry.schedule, entry.name)
+        m for m in assessment.matches if (m.instrument, m.schedule, m.entry) == (entry.instrument, entry.schedule, entry.name)
     ]
 
 
@@ -67,9 +65,7 @@ def test_a_row_without_structure_says_why(entry: Entry) -> None:
         ("CCN(CC)CC(=O)Nc1c(C)cccc1C.CC(C)=O", "acetone of a solvate is not acetone"),
     ],
 )
-def test_entries_listed_as_they_are_never_match_as_counter_ions(
-    screen: Callable[..., Assessment], smiles: str, why: str
-) -> None:
+def test_entries_listed_as_they_are_never_match_as_counter_ions(screen: Callable[..., Assessment], smiles: str, why: str) -> None:
     assert screen(smiles).matches == (), why
 
 
@@ -95,9 +91,7 @@ def reference(name: str) -> list[dict[str, str]]:
     reference("medicines_negative.csv") + reference("nps_uncontrolled.csv"),
     ids=lambda row: row["name"],
 )
-def test_substances_outside_the_conventions_have_no_match(
-    screen: Callable[..., Assessment], row: dict[str, str]
-) -> None:
+def test_substances_outside_the_conventions_have_no_match(screen: Callable[..., Assessment], row: dict[str, str]) -> None:
     found = screen(row["smiles"], instruments=UN_INSTRUMENTS).matches
     assert [(m.instrument, m.entry, m.certainty.value) for m in found] == []
 

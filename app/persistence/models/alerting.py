@@ -46,6 +46,17 @@ class Alert(Base):
     __table_args__ = (Index(None, "created_at"), Index(None, "substance_id"), Index(None, "country"))
 
 
+class AlertKey(Base):
+    """A dedupe key that is taken: the alert's own, and the narrower ones that were consumed with it."""
+
+    __tablename__ = "alert_key"
+
+    key: Mapped[str] = mapped_column(String(300), primary_key=True)
+    alert_id: Mapped[str] = mapped_column(ForeignKey("alert.id"))
+
+    __table_args__ = (Index(None, "alert_id"),)
+
+
 class AlertRevision(Base):
     """An immutable version of an alert. `audience` is `country` (laboratory and authorities of the event) or `full`."""
 
@@ -130,6 +141,8 @@ class Subscription(Base):
     failures: Mapped[int] = mapped_column(default=0)  # in a row
     fail_since: Mapped[datetime | None]
     last_success_at: Mapped[datetime | None]
+    probe_at: Mapped[datetime | None]  # when an open breaker lets the oldest delivery try
+    last_error: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]
 

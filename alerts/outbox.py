@@ -1,0 +1,202 @@
+"""The outbox's rules: what a store of tasks must promise, and the one loop that works them off.
+
+A task is claimed with a lease and a random token, worked outside any transaction, and completed only where the token still
+holds. A crash therefore repeats a message, which carries the same id, and never loses it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, Protocol
+
+from alerts.errors import ChannelError
+
+log = logging.getLogger("nps.worker")
+
+LEASE_SECONDS = 60
+LANE_LIMIT = 2
+CONCURRENCY = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskItem:
+    """One claimed task. `token` is the fencing token of this claim; `probe` is true where it tests an endpoint whose breaker is
+    open.
+    """
+
+    id: str
+    topic: str
+    key: str
+    lane: str
+    payload: dict[str, Any]
+    attempts: int
+    crashes: int
+    token: str
+    probe: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How one attempt ended. `sent` is false for work inside the service, which leaves no attempt row unless it failed."""
+
+    outcome: Literal["done", "failed", "blocked", "gone", "cancelled", "parked"]
+    sent: bool = False
+    status: int | None = None
+    resolved_ip: str | None = None
+    response: str | None = None
+    error: str | None = None
+    retry_after: float | None = None
+
+
+DONE = Result(outcome="done")
+Handler = Callable[[TaskItem], Result]
+
+
+class OutboxStore(Protocol):
+    """Durable tasks. Every method is one transaction of its own."""
+
+    def claim(self, owner: str, limit: int, *, running: int) -> list[TaskItem]:
+        """Lease up to `limit` due tasks, highest priority first, at most `LANE_LIMIT` running a lane.
+
+        A task waits while its sequence group has an unfinished smaller number. A task that crashed workers three times is given
+        alone, and only where nothing runs (`running` is 0). Expired leases become ready first.
+        """
+
+    def finish(self, task: TaskItem, result: Result, *, worker: str, started: datetime, ended: datetime) -> bool:
+        """Record the attempt and move the task on; False where the lease was lost: then the attempt is kept as late, nothing
+        else.
+        """
+
+    def renew(self, task: TaskItem) -> bool:
+        """Extend the lease; False where it was lost."""
+
+    def release(self, tasks: Sequence[TaskItem]) -> None:
+        """Give back tasks that were not begun."""
+
+    def recover_owner(self, owner_prefix: str | None) -> int:
+        """Make leased tasks of a dead owner (None: of anyone) ready at once; the number of them."""
+
+
+@dataclass(slots=True)
+class DeliveryLoop:
+    """Claims due tasks and runs their handlers in threads until told to stop.
+
+    `wake` shortens the wait; polling is what guarantees progress. Errors of the store are logged and waited out: a database that
+    restarts costs time, never a task.
+    """
+
+    store: OutboxStore
+    handlers: Mapping[str, Handler]
+    owner: str
+    now: Callable[[], datetime]
+    concurrency: int = CONCURRENCY
+    poll_seconds: float = 1.0
+    may_run: Callable[[], bool] = field(default=lambda: True)
+    _wake: threading.Event = field(default_factory=threading.Event)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _running: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def wake(self) -> None:
+        """Look for due tasks now."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Claim nothing more; `run` returns when what is running has ended."""
+        self._stop.set()
+        self._wake.set()
+
+    def run(self, *, grace_seconds: float = 25.0) -> None:
+        """Work until `stop`. Tasks that do not end within the grace keep their lease, which expires."""
+        pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="nps-task")
+        try:
+            while not self._stop.is_set():
+                self._wake.clear()
+                for task in self._claim():
+                    with self._lock:
+                        self._running += 1
+                    pool.submit(self._work, task)
+                    self._wake.set()
+                self._wake.wait(self.poll_seconds)
+        finally:
+            end = time.monotonic() + grace_seconds
+            while self._running and time.monotonic() < end:
+                time.sleep(0.02)
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def run_due(self, *, rounds: int = 10_000) -> int:
+        """Work off what is due, one task after another in this thread; the number of tasks worked."""
+        worked = 0
+        for _ in range(rounds):
+            tasks = self.store.claim(self.owner, 1, running=0)
+            if not tasks:
+                break
+            self._execute(tasks[0])
+            worked += 1
+        return worked
+
+    def _claim(self) -> list[TaskItem]:
+        free = self.concurrency - self._running
+        if free <= 0:
+            return []
+        try:
+            if not self.may_run():
+                return []
+            return self.store.claim(self.owner, free, running=self._running)
+        except Exception:
+            log.exception("no tasks could be claimed; trying again in %.0f s", self.poll_seconds)
+            return []
+
+    def _work(self, task: TaskItem) -> None:
+        try:
+            self._execute(task)
+        except Exception:
+            log.exception("task %s (%s) was not completed; its lease will expire", task.id, task.topic)
+        finally:
+            with self._lock:
+                self._running -= 1
+            self._wake.set()
+
+    def _execute(self, task: TaskItem) -> None:
+        started = self.now()
+        result = self._handle(task)
+        ended = self.now()
+        give_up = time.monotonic() + LEASE_SECONDS
+        while True:
+            try:
+                kept = self.store.finish(task, result, worker=self.owner, started=started, ended=ended)
+            except Exception:
+                if time.monotonic() > give_up:
+                    raise
+                log.exception("the end of task %s (%s) is not recorded yet; trying again", task.id, task.topic)
+                time.sleep(0.5)
+                continue
+            if not kept:
+                log.warning("late: the lease of task %s (%s) was lost before its end was recorded", task.id, task.topic)
+            return
+
+    def _handle(self, task: TaskItem) -> Result:
+        handler = self.handlers.get(task.topic)
+        if handler is None:
+            return Result(outcome="failed", error=f"no handler for the topic {task.topic}")
+        try:
+            return handler(task)
+        except ChannelError as error:
+            return Result(
+                outcome="blocked" if error.outcome == "blocked" else "gone" if error.outcome == "gone" else "failed",
+                sent=True,
+                status=error.status,
+                resolved_ip=error.resolved_ip,
+                response=error.response,
+                error=error.message,
+                retry_after=error.retry_after,
+            )
+        except Exception as error:
+            log.exception("task %s (%s) failed", task.id, task.topic)
+            return Result(outcome="failed", error=f"{type(error).__name__}: {error}"[:2000])

@@ -1,0 +1,203 @@
+"""Alerts as words and as JSON. Pure.
+
+Headline, short and summary are written from country, month, substance, seriousness and count alone, and each says whether the
+substance is controlled. The words are those of the desk: no dose, no potency, no purity, no place below the country, no blame,
+never "legal". A substance that is not identified yet is not named: the label that a laboratory wrote may hold anything.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+import pycountry
+
+from alerts.values import AlertView, Level, Signal, SubstanceFacts, Texts
+
+SHORT_LIMIT = 160
+HEADLINE_LIMIT = 160
+BODY_LIMIT = 20 * 1024
+
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
+
+_CONTROL = {
+    "controlled": "Controlled.",
+    "possibly_controlled": "Possibly controlled.",
+    "not_controlled": "No control match.",
+    "unresolved": "Control not assessed.",
+}
+_CONTROL_LONG = {
+    "controlled": "The substance is controlled under an instrument that applies here.",
+    "possibly_controlled": "The substance is possibly controlled: what would decide is on its page.",
+    "not_controlled": "No match in what is covered: the substance is in none of the instruments on file.",
+    "unresolved": "Whether it is controlled has not been assessed, as no structure is known.",
+}
+_EVENT = {
+    "death": "a death",
+    "life_threatening": "a life-threatening harm event",
+    "intensive_care": "a harm event treated in intensive care",
+}
+_LEGAL_NOTE = "Information, not legal advice; the official text prevails."
+_CONFIDENCE = {
+    "confirmed": "The identification is confirmed.",
+    "probable": "The identification is probable: a reference standard or a second technique would confirm it.",
+    "tentative": "The identification is tentative: other substances could give the same result.",
+    "screening": "The identification is a screening result only.",
+}
+_HELP = "After use and any sign of harm: call the emergency number or the poison centre of the country."
+
+_INSTRUCTION_FIRST = (
+    "Laboratories: look for the substance in current and recent samples, and report what is found. "
+    "Authorities: tell laboratories, poison centres and health services in the country as the label allows."
+)
+_INSTRUCTION_HARM = (
+    "Health services: consider this substance in similar presentations and send samples for analysis. "
+    "Authorities: acknowledge, look for further events, and decide on a public-health announcement."
+)
+
+
+@cache
+def country_name(code: str) -> str:
+    """The usual English name of an ISO 3166-1 alpha-2 country; the code itself where it is not assigned."""
+    found = pycountry.countries.get(alpha_2=code)
+    return code if found is None else str(getattr(found, "common_name", found.name))
+
+
+def month_name(month: str) -> str:
+    """`2026-11` as "November 2026"."""
+    year, _, number = month.partition("-")
+    return f"{_MONTHS[int(number) - 1]} {year}" if number else year
+
+
+def control_of(substance: SubstanceFacts | None) -> str:
+    """The legal status that the texts speak of; `unresolved` without a substance."""
+    return "unresolved" if substance is None else substance.legal_status if substance.legal_status in _CONTROL else "unresolved"
+
+
+def one_line(text: str, limit: int) -> str:
+    """The text on one line without control characters, cut with an ellipsis where it is longer than `limit` characters."""
+    clean = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return clean if len(clean) <= limit else clean[: limit - 1].rstrip() + "…"
+
+
+def texts_of(signal: Signal, *, count: int = 1) -> Texts:
+    """The words of a signal raised by a report. `count` is the number of reports or events it now rests on."""
+    country, month = country_name(signal.country), month_name(signal.month)
+    name = signal.substance.name if signal.substance is not None else "a substance not yet identified"
+    status = control_of(signal.substance)
+    area = {"first_global": "the world", "first_region": signal.region or country}.get(signal.type, country)
+
+    def say(limit: int) -> str:
+        """The statement with the substance's name cut so that the whole fits."""
+        if signal.type == "serious_harm":
+            event = _EVENT[signal.seriousness or "death"]
+            pattern = f"{event[0].upper()}{event[1:]} in which {{}} was detected: {country}, {month}"
+        elif signal.type in ("first_global", "first_region", "first_country"):
+            place = f" (detected in {country})" if area != country else ""
+            pattern = f"{{}}: first report in {area} in this service{place}, {month}"
+        else:
+            pattern = f"{{}}: {signal.type.replace('_', ' ')} in {country}, {month}"
+        return one_line(pattern.format(one_line(name, max(24, limit - len(pattern) + 2))), limit)
+
+    headline = say(HEADLINE_LIMIT)
+    short = f"{say(SHORT_LIMIT - len(_CONTROL[status]) - 2)}. {_CONTROL[status]}"
+    counted = f"It rests on {count} report{'s' if count != 1 else ''}."
+    summary = f"{say(400)}. {counted} {_CONTROL_LONG[status]} {_LEGAL_NOTE}"
+    unknown = (
+        "What is not known: the part of the substance beyond what was reported, and whether there are more such events."
+        if signal.type == "serious_harm"
+        else "What is not known: how widely the substance is used, and what harm it does. Counts reflect who tested what."
+    )
+    full = "\n\n".join(
+        (
+            f"{say(600)}. {counted}",
+            _CONFIDENCE.get(signal.confidence, "The confidence of the identification is not known."),
+            f"{_CONTROL_LONG[status]} {_LEGAL_NOTE}",
+            unknown,
+            _HELP,
+            "Source: a laboratory reporting to this service. An update follows when evidence is added, corrected or withdrawn.",
+        )
+    )
+    instruction = _INSTRUCTION_HARM if signal.type == "serious_harm" else _INSTRUCTION_FIRST
+    return Texts(headline=headline, short=short, summary=summary, full=full, instruction=instruction)
+
+
+def retracted_texts(texts: Texts, reason: str) -> Texts:
+    """The words of a retraction: the correction comes first, in the same places. `reason` is one of the service's own
+    sentences.
+    """
+    return Texts(
+        headline=one_line(f"Retracted: {texts.headline}", HEADLINE_LIMIT),
+        short=one_line(f"Retracted: {texts.short}", SHORT_LIMIT),
+        summary=f"Retracted. {reason} The earlier text was: {texts.summary}",
+        full=f"Retracted. {reason}\n\nThe earlier text was:\n\n{texts.full}",
+        instruction="Disregard the earlier revisions of this alert, and tell those to whom it was passed on.",
+    )
+
+
+def iso(moment: datetime) -> str:
+    """RFC 3339 in UTC with milliseconds and Z."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def alert_document(view: AlertView) -> dict[str, Any]:
+    """The alert JSON of the contract, with exactly its keys; a thin one has the withheld keys null and `withheld: true`."""
+    thin = view.withheld
+    document: dict[str, Any] = {
+        "id": view.id,
+        "type": view.type,
+        "level": view.level,
+        "level_name": Level(view.level).label,
+        "state": view.state,
+        "reviewed": view.reviewed,
+        "controlled": view.controlled,
+        "headline": None if thin else view.texts.headline,
+        "short": None if thin else view.texts.short,
+        "summary": None if thin else view.texts.summary,
+        "full": None if thin else view.texts.full,
+        "instruction": None if thin else view.texts.instruction,
+        "rule": None if thin else {"id": view.rule, "numbers": view.numbers},
+        "substance": None if thin else view.substance,
+        "evidence": None if thin else list(view.evidence),
+        "countries": None if thin else list(view.countries),
+        "tlp": view.tlp,
+        "issued_at": None if view.issued_at is None else iso(view.issued_at),
+        "revision": view.revision,
+        "references": list(view.references),
+        "acknowledgements": None if thin else list(view.acknowledgements),
+    }
+    if thin:
+        document["withheld"] = True
+    return document
+
+
+def webhook_body(kind: str, at: datetime, data: dict[str, Any]) -> bytes:
+    """The bytes of a webhook: `type`, `timestamp`, `data`, in UTF-8. Under 20 KiB: evidence and acknowledgements, oldest first,
+    give way.
+
+    What was left out is counted in `data.omitted`; the alert itself, read from the service, has all of it.
+    """
+    body = _dump({"type": kind, "timestamp": iso(at), "data": data})
+    if len(body) < BODY_LIMIT:
+        return body
+    data = dict(data)
+    omitted = {"evidence": 0, "acknowledgements": 0, "references": 0}
+    while len(body) >= BODY_LIMIT:
+        longest = max(omitted, key=lambda name: len(_dump(data[name] or [])))
+        if not data[longest]:
+            data["full"] = one_line(data["full"] or "", 4000)
+            data["substance"] = {k: v for k, v in (data["substance"] or {}).items() if k in ("id", "name", "inchikey")}
+            return _dump({"type": kind, "timestamp": iso(at), "data": data | {"omitted": omitted}})
+        half = (len(data[longest]) + 1) // 2
+        omitted[longest] += half
+        data[longest] = data[longest][half:]
+        body = _dump({"type": kind, "timestamp": iso(at), "data": data | {"omitted": omitted}})
+    return body
+
+
+def _dump(document: Any) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,295 @@
+"""Routes of subscriptions, alerts, the feed and deliveries."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Response
+from sqlalchemy import select
+
+from alerts.render import alert_document, iso
+from app.auth.permissions import Action, Principal, Role
+from app.context import AppContext, Context, optional_principal, requires
+from app.notifications import deliveries, queries, service, subscriptions
+from app.notifications.schemas import NoteIn, RedeliverIn, RotateIn, SightingIn, SubscriptionIn, SubscriptionPatch
+from app.notifications.secrets import SecretBox
+from app.persistence.models import Subscription
+from app.problems import Problem
+
+router = APIRouter(prefix="/v1")
+
+Subscriber = Annotated[Principal, Depends(requires(Action.SUBSCRIBE))]
+Anybody = Annotated[Principal | None, Depends(optional_principal)]
+Analyst = Annotated[Principal, Depends(requires(Action.ALERT_APPROVE))]
+Authority = Annotated[Principal, Depends(requires(Action.ALERT_ACKNOWLEDGE))]
+Limit = Annotated[int, Query(ge=1, le=500)]
+Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before")]
+
+
+def encode_cursor(value: str) -> str:
+    return base64.urlsafe_b64encode(value.encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str | None) -> str | None:
+    """What `encode_cursor` was given. Raises Problem `bad-request` for anything else."""
+    if cursor is None:
+        return None
+    try:
+        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+    except (binascii.Error, UnicodeDecodeError, ValueError) as error:
+        raise Problem("bad-request", "cursor: send next_cursor of the page before, unchanged.") from error
+
+
+# subscriptions
+
+
+@router.post("/subscriptions", status_code=201, tags=["subscriptions"])
+def create_subscription(wish: SubscriptionIn, principal: Subscriber, context: Context) -> dict[str, Any]:
+    """Make an endpoint. For a webhook the answer holds `secret`, shown here and at rotation only, and a signed ping is sent at
+    once: answer it with 2xx and `{"nonce": "…"}` and the endpoint is active. `tlp_max` is cut to what the role may hold.
+    """
+    with context.database.write() as session:
+        made, secret = subscriptions.create(
+            session,
+            principal,
+            wish,
+            allow=context.settings.egress_allow,
+            box=SecretBox(context.secret),
+            now=context.now(),
+        )
+        answer = subscriptions.document(made)
+    context.wake_worker()
+    return answer | ({"secret": secret} if secret is not None else {})
+
+
+@router.get("/subscriptions", tags=["subscriptions"])
+def list_subscriptions(principal: Subscriber, context: Context, limit: Limit = 100, cursor: Cursor = None) -> dict[str, Any]:
+    """This organisation's endpoints, newest first."""
+    with context.database.read() as session:
+        rows = subscriptions.page(session, principal, before=decode_cursor(cursor), limit=limit + 1)
+    return _page([subscriptions.document(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None)
+
+
+def _page(items: list[Any], last: str | None) -> dict[str, Any]:
+    return {"items": items, "next_cursor": encode_cursor(last) if last is not None else None}
+
+
+@router.get("/subscriptions/{subscription_id}", tags=["subscriptions"])
+def get_subscription(subscription_id: str, principal: Subscriber, context: Context) -> dict[str, Any]:
+    with context.database.read() as session:
+        return subscriptions.document(subscriptions.own(session, principal, subscription_id))
+
+
+@router.patch("/subscriptions/{subscription_id}", tags=["subscriptions"])
+def change_subscription(subscription_id: str, wish: SubscriptionPatch, principal: Subscriber, context: Context) -> dict[str, Any]:
+    """Change the given fields. Another `url`, and `state: active` on a disabled endpoint, send a ping that must be answered
+    first.
+    """
+    with context.database.write() as session:
+        subscription = subscriptions.own(session, principal, subscription_id, lock=True)
+        subscriptions.change(session, subscription, wish, allow=context.settings.egress_allow, now=context.now())
+        session.flush()
+        answer = subscriptions.document(subscription)
+    context.wake_worker()
+    return answer
+
+
+@router.delete("/subscriptions/{subscription_id}", status_code=204, tags=["subscriptions"])
+def delete_subscription(subscription_id: str, principal: Subscriber, context: Context) -> Response:
+    """Close the endpoint; deliveries that wait for it are cancelled."""
+    with context.database.write() as session:
+        subscriptions.delete(session, subscriptions.own(session, principal, subscription_id, lock=True), context.now())
+    return Response(status_code=204)
+
+
+@router.post("/subscriptions/{subscription_id}/test", status_code=202, tags=["subscriptions"])
+def test_subscription(subscription_id: str, principal: Subscriber, context: Context) -> dict[str, Any]:
+    """Send a signed ping now; the answer names its delivery."""
+    with context.database.write() as session:
+        subscription = subscriptions.own(session, principal, subscription_id, lock=True)
+        delivery = subscriptions.send_test(session, subscription, context.now())
+    context.wake_worker()
+    return {"delivery": delivery}
+
+
+@router.post("/subscriptions/{subscription_id}/rotate-secret", tags=["subscriptions"])
+def rotate_secret(subscription_id: str, principal: Subscriber, context: Context, wish: RotateIn | None = None) -> dict[str, Any]:
+    """A new `secret`, which signs at once. The old one also signs for `overlap_hours` (default 24, 0 to 168)."""
+    overlap = timedelta(hours=(wish or RotateIn()).overlap_hours)
+    with context.database.write() as session:
+        subscription = subscriptions.own(session, principal, subscription_id, lock=True)
+        secret = subscriptions.rotate(session, subscription, SecretBox(context.secret), context.now(), overlap=overlap)
+        answer = subscriptions.document(subscription)
+    return answer | {"secret": secret}
+
+
+@router.post("/subscriptions/{subscription_id}/redeliver", status_code=202, tags=["subscriptions"])
+def redeliver(subscription_id: str, wish: RedeliverIn, principal: Subscriber, context: Context) -> dict[str, Any]:
+    """Send again `{"alert"}`, `{"from", "to"}` or `{"all_dead": true}`: the same webhook-id, a new timestamp."""
+    with context.database.write() as session:
+        subscription = subscriptions.own(session, principal, subscription_id, lock=True)
+        count = subscriptions.redeliver(session, principal, subscription, wish, context.now())
+    context.wake_worker()
+    return {"redelivering": count}
+
+
+# alerts
+
+
+@router.get("/alerts", tags=["alerts"])
+def list_alerts(
+    principal: Anybody,
+    context: Context,
+    type: Annotated[list[str] | None, Query()] = None,
+    country: Annotated[list[str] | None, Query()] = None,
+    region: Annotated[list[str] | None, Query()] = None,
+    group: Annotated[list[str] | None, Query()] = None,
+    state: Annotated[list[str] | None, Query()] = None,
+    substance: str | None = None,
+    min_level: Annotated[int | None, Query(ge=1, le=4)] = None,
+    controlled: bool | None = None,
+    reviewed: bool | None = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """Alerts this reader may see, newest first; without a key those labelled TLP:CLEAR."""
+    search = queries.AlertSearch(
+        types=tuple(type or ()),
+        countries=tuple(country or ()),
+        regions=tuple(region or ()),
+        groups=tuple(group or ()),
+        states=tuple(state or ()),
+        substance=substance,
+        min_level=min_level,
+        controlled=controlled,
+        reviewed=reviewed,
+        before=decode_cursor(cursor),
+    )
+    with context.database.read() as session:
+        found = queries.alerts_for(session, principal, search, limit=limit + 1)
+        items = [alert_document(view) for view in queries.views_for(session, principal, found[:limit])]
+    return _page(items, found[limit - 1].alert.id if len(found) > limit else None)
+
+
+@router.get("/alerts/{alert_id}", tags=["alerts"])
+def get_alert(alert_id: str, principal: Anybody, context: Context) -> dict[str, Any]:
+    """The newest revision that this reader may see."""
+    return _alert(context, principal, alert_id)
+
+
+def _alert(context: AppContext, principal: Principal | None, alert_id: str) -> dict[str, Any]:
+    with context.database.read() as session:
+        found = queries.find(session, principal, alert_id)
+        if found is None:
+            raise Problem("not-found", "There is no alert of this id, or this key may not see it.")
+        return alert_document(queries.views_for(session, principal, [found])[0])
+
+
+@router.get("/events", tags=["alerts"])
+def list_events(
+    principal: Anybody,
+    context: Context,
+    after: Annotated[int, Query(ge=0)] = 0,
+    limit: Limit = 100,
+    cursor: Annotated[str | None, Query()] = None,
+) -> dict[str, Any]:
+    """Published revisions in the order of their gapless `seq`, after `after`: to repair any gap. Those this reader may not see
+    are left out. `next_after` is where to go on, now or later; `generation` changes when the database was restored: then begin
+    at 0.
+    """
+    start = decode_cursor(cursor)
+    if start is not None:
+        if not start.isdigit():
+            raise Problem("bad-request", "cursor: send next_cursor of the page before, unchanged.")
+        after = int(start)
+    with context.database.read() as session:
+        return deliveries.events(session, principal, after=after, limit=limit, encode=encode_cursor)
+
+
+@router.post("/alerts/{alert_id}/approve", tags=["alerts"])
+def approve_alert(alert_id: str, principal: Analyst, context: Context, wish: NoteIn | None = None) -> dict[str, Any]:
+    """Approve for everybody: one analyst for level 3, two different ones for level 4. Answers the alert as it then stands."""
+    with context.database.write() as session:
+        service.approve(session, principal, alert_id, wish.note if wish else None, context.now())
+    context.wake_worker()
+    return _alert(context, principal, alert_id)
+
+
+def _answer(context: AppContext, principal: Principal, alert_id: str, kind: str, note: str | None) -> dict[str, Any]:
+    with context.database.write() as session:
+        row = service.answer(session, principal, alert_id, kind, note, context.now())
+        return {
+            "alert": row.alert_id,
+            "revision": row.revision,
+            "kind": row.kind,
+            "note": row.note,
+            "organisation": principal.org_name,
+            "country": principal.country,
+            "at": iso(row.at),
+        }
+
+
+@router.post("/alerts/{alert_id}/acknowledge", tags=["alerts"])
+def acknowledge_alert(alert_id: str, principal: Authority, context: Context, wish: NoteIn | None = None) -> dict[str, Any]:
+    """Say that your organisation has the alert in hand. Once; the first answer stays."""
+    return _answer(context, principal, alert_id, "acknowledged", wish.note if wish else None)
+
+
+@router.post("/alerts/{alert_id}/assess", tags=["alerts"])
+def assess_alert(alert_id: str, principal: Authority, context: Context, wish: NoteIn | None = None) -> dict[str, Any]:
+    """Say what your organisation makes of the alert, in `note`. Once; the first answer stays."""
+    return _answer(context, principal, alert_id, "assessed", wish.note if wish else None)
+
+
+@router.post("/alerts/{alert_id}/sightings", tags=["alerts"])
+def sight_alert(
+    alert_id: str,
+    principal: Annotated[Principal, Depends(requires(Action.ALERT_READ))],
+    context: Context,
+    wish: SightingIn | None = None,
+) -> dict[str, Any]:
+    """We see it too: a short statement of an authority or a laboratory. Once an organisation."""
+    if principal.role not in (Role.AUTHORITY, Role.LAB):
+        raise Problem("forbidden", f"A key of role {principal.role} may not do this; it is for: authority, lab.")
+    return _answer(context, principal, alert_id, "sighting", wish.note if wish else None)
+
+
+# deliveries
+
+
+@router.get("/alerts/{alert_id}/deliveries", tags=["alerts"])
+def list_deliveries(
+    alert_id: str,
+    principal: Annotated[Principal, Depends(requires(Action.DELIVERY_READ))],
+    context: Context,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> dict[str, Any]:
+    """Where the alert went and what came of it, with every attempt. An authority sees its own endpoints, analysts and the
+    operator all of them.
+    """
+    with context.database.read() as session:
+        items, last = deliveries.of_alert(session, principal, alert_id, before=decode_cursor(cursor), limit=limit)
+    return _page(items, last)
+
+
+@router.post("/deliveries/{delivery_id}/retry", status_code=202, tags=["alerts"])
+def retry_delivery(
+    delivery_id: str,
+    principal: Annotated[Principal, Depends(requires(Action.DELIVERY_RETRY))],
+    context: Context,
+) -> dict[str, Any]:
+    """Try a delivery again now, whatever came of it before: the same webhook-id, a new attempt."""
+    with context.database.write() as session:
+        task = deliveries.own_delivery(session, principal, delivery_id)
+        subscription = session.scalars(select(Subscription).where(Subscription.id == task.lane).with_for_update()).one()
+        if subscription.deleted_at is not None:
+            raise Problem("conflict", "The endpoint was deleted.")
+        subscriptions.resend(session, [task.id], subscription, context.now())
+        session.expire(task)
+        answer = deliveries.document(session, task, subscription, None)
+    context.wake_worker()
+    return answer

@@ -1,0 +1,180 @@
+"""Scheduled work. A tick only inserts a task keyed by job and nominal time, so that any number of schedulers is harmless.
+
+The worker does what the tick asks. Jobs: `heartbeat` (Mondays 06:00 UTC, a signed message to each endpoint that proves the
+path) and `housekeeping` (hourly).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.cron import CronTrigger
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from alerts.outbox import DONE, Result, TaskItem
+from alerts.render import iso
+from app.context import AppContext
+from app.persistence.models import Attempt, IdempotencyRecord, Subscription, Task
+from app.persistence.outbox import insert_once, repair_parked, task_values
+
+log = logging.getLogger("nps.scheduler")
+
+CATCH_UP = timedelta(hours=48)
+IDEMPOTENCY_KEPT = timedelta(hours=72)
+INTERNAL_KEPT = timedelta(days=14)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A named schedule: `cron` are the fields of a CronTrigger in UTC."""
+
+    name: str
+    cron: dict[str, Any]
+
+    def trigger(self) -> Any:
+        return CronTrigger(timezone=UTC, **self.cron)
+
+
+JOBS = (
+    Job(name="heartbeat", cron={"day_of_week": "mon", "hour": 6, "minute": 0}),
+    Job(name="housekeeping", cron={"minute": 7}),
+)
+
+
+def insert_tick(session: Session, job: str, nominal: datetime, now: datetime) -> bool:
+    """Insert the task of one nominal time; False where any scheduler did before."""
+    values = task_values(
+        topic="tick",
+        key=f"{job}:{nominal.astimezone(UTC):%Y-%m-%dT%H:%M}",
+        lane="tick",
+        priority=0,
+        payload={"job": job, "nominal": iso(nominal)},
+        now=now,
+    )
+    return insert_once(session, Task, values)
+
+
+def nominal_times(job: Job, after: datetime, until: datetime) -> list[datetime]:
+    """The job's nominal times in the half-open span (after, until], in order."""
+    trigger = job.trigger()
+    found: list[datetime] = []
+    previous: datetime | None = None
+    moment = after + timedelta(microseconds=1)
+    while True:
+        following = trigger.get_next_fire_time(previous, moment)
+        if following is None or following > until:
+            return found
+        found.append(following)
+        previous, moment = following, following + timedelta(microseconds=1)
+
+
+class Scheduler:
+    """Ticks of this process. On start it inserts what was missed in the last 48 hours; inserting twice is harmless."""
+
+    def __init__(self, context: AppContext) -> None:
+        self._context = context
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC, job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
+        )
+        for job in JOBS:
+            self._scheduler.add_job(self._ticker(job), job.trigger(), id=job.name)
+
+    def start(self) -> None:
+        self.catch_up()
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)
+
+    def catch_up(self) -> int:
+        """Insert every tick of the last 48 hours that is not there yet; the number inserted."""
+        now = self._context.now()
+        with self._context.database.write() as session:
+            known = session.scalar(select(Task.id).where(Task.topic == "tick").limit(1))
+            if known is None:
+                return 0  # a new installation has missed nothing
+            return sum(
+                insert_tick(session, job.name, nominal, now)
+                for job in JOBS
+                for nominal in nominal_times(job, now - CATCH_UP, now)
+            )
+
+    def _ticker(self, job: Job) -> Callable[[], None]:
+        def tick() -> None:
+            now = self._context.now()
+            due = nominal_times(job, now - CATCH_UP, now)
+            if due:
+                with self._context.database.write() as session:
+                    insert_tick(session, job.name, due[-1], now)
+                self._context.wake_worker()
+
+        return tick
+
+
+def tick_handler(context: AppContext) -> Callable[[TaskItem], Result]:
+    """The handler of the topic `tick`."""
+
+    def handle(task: TaskItem) -> Result:
+        now = context.now()
+        with context.database.write() as session:
+            match task.payload["job"]:
+                case "heartbeat":
+                    heartbeats(session, task.payload["nominal"], now)
+                case "housekeeping":
+                    housekeeping(session, now)
+                case other:
+                    return Result(outcome="cancelled", error=f"there is no job {other!r}")
+        return DONE
+
+    return handle
+
+
+def heartbeats(session: Session, nominal: str, now: datetime) -> int:
+    """Enqueue a signed heartbeat to every active webhook, once a nominal time; the number of them."""
+    endpoints = session.scalars(
+        select(Subscription.id).where(
+            Subscription.channel == "webhook", Subscription.state == "active", Subscription.deleted_at.is_(None)
+        )
+    ).all()
+    body = json.dumps({"type": "heartbeat", "timestamp": iso(now), "data": {"nominal": nominal}}, separators=(",", ":"))
+    return sum(
+        insert_once(
+            session,
+            Task,
+            task_values(
+                topic="heartbeat",
+                key=f"{endpoint}:{nominal}",
+                lane=f"ping:{endpoint}",
+                priority=0,
+                payload={"subscription": endpoint, "body": body},
+                now=now,
+            ),
+        )
+        for endpoint in endpoints
+    )
+
+
+def housekeeping(session: Session, now: datetime) -> None:
+    """Drop kept answers older than 72 hours and finished tasks of inner work older than 14 days; free what is parked in error.
+
+    Deliveries and their attempts stay.
+    """
+    session.execute(delete(IdempotencyRecord).where(IdempotencyRecord.created_at < now - IDEMPOTENCY_KEPT))
+    old = select(Task.id).where(
+        Task.topic.in_(("tick", "fanout", "publish", "heartbeat", "ping")),
+        Task.state.in_(("done", "cancelled")),
+        Task.done_at < now - INTERNAL_KEPT,
+    )
+    session.execute(delete(Attempt).where(Attempt.task_id.in_(old)))
+    session.execute(delete(Task).where(Task.id.in_(old)))
+    freed = repair_parked(session, now)
+    if freed:
+        log.warning("%d deliveries were parked though their endpoints take messages; they go now", freed)

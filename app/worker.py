@@ -1,0 +1,177 @@
+"""The alert worker: fan-out, delivery, feed and scheduled work, in a thread of the API process or as a process of its own.
+
+On PostgreSQL any number may run. On SQLite the one that holds the file lock works and the others stand by, so that the death of
+one is made good by the next; leases of the dead are taken back at once, as nobody else can hold one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+from sqlalchemy import func, make_url, select
+
+from alerts.channels.webhook import WebhookChannel
+from alerts.outbox import CONCURRENCY, DeliveryLoop, Handler
+from alerts.retry import BreakerPolicy, RetryPolicy
+from app.context import AppContext
+from app.notifications.fanout import deliver_handler, fanout_handler, ping_handler, publish_handler
+from app.notifications.secrets import SecretBox
+from app.persistence.models import Task
+from app.persistence.outbox import SqlOutbox
+from app.scheduler import Scheduler, tick_handler
+
+log = logging.getLogger("nps.worker")
+
+CLOCK_TOLERANCE_SECONDS = 30.0
+CLOCK_CHECK_SECONDS = 30.0
+LOCK_RETRY_SECONDS = 0.5
+
+
+class Worker:
+    """Runs the delivery loop and the scheduler for one `AppContext`.
+
+    `start` puts it in a thread and makes `context.wake_worker` wake it; `run` works in the calling thread until `stop`. `stop`
+    claims nothing more and waits up to 25 s for what is being sent.
+    """
+
+    def __init__(
+        self,
+        context: AppContext,
+        *,
+        channel: WebhookChannel | None = None,
+        concurrency: int = CONCURRENCY,
+        poll_seconds: float = 1.0,
+        retry: RetryPolicy | None = None,
+        breaker: BreakerPolicy | None = None,
+        schedule: bool = True,
+    ) -> None:
+        self._context = context
+        self.owner = f"{socket.gethostname()[:24]}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.store = SqlOutbox(context.database, clock=context.now, retry=retry, breaker=breaker)
+        channel = channel or WebhookChannel(allow=context.settings.egress_allow)
+        self.loop = DeliveryLoop(
+            store=self.store,
+            handlers=self._handlers(channel),
+            owner=self.owner,
+            now=context.now,
+            concurrency=concurrency,
+            poll_seconds=poll_seconds,
+            may_run=self._clock_agrees,
+        )
+        self._schedule = schedule
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._clock_checked = -CLOCK_CHECK_SECONDS
+        self._clock_fine = True
+
+    def _handlers(self, channel: WebhookChannel) -> dict[str, Handler]:
+        box = SecretBox(self._context.secret)
+        ping = ping_handler(self._context, channel, box)
+        return {
+            "fanout": fanout_handler(self._context),
+            "publish": publish_handler(self._context),
+            "deliver": deliver_handler(self._context, channel, box),
+            "ping": ping,
+            "heartbeat": ping,
+            "tick": tick_handler(self._context),
+        }
+
+    def start(self) -> None:
+        """Work in a thread of this process."""
+        self._context.wake_worker = self.wake
+        self._thread = threading.Thread(target=self.run, name="nps-worker", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look for due tasks now. A hint: polling finds them within a second in any case."""
+        self.loop.wake()
+
+    def stop(self) -> None:
+        """Claim nothing more and come to an end within 25 s."""
+        self._stopping.set()
+        self.loop.stop()
+        if self._thread is not None:
+            self._thread.join(30)
+
+    def run(self) -> None:
+        """Work until `stop`. On SQLite this first waits for the file lock."""
+        lock = self._hold_lock()
+        if self._stopping.is_set():
+            if lock is not None:
+                lock.close()
+            return
+        scheduler = Scheduler(self._context) if self._schedule else None
+        try:
+            if lock is not None:
+                recovered = self.store.recover_owner(None)
+                log.info("worker %s holds the lock; %d tasks taken back from a dead worker", self.owner, recovered)
+            if scheduler is not None:
+                scheduler.start()
+            self.loop.run()
+        finally:
+            if scheduler is not None:
+                scheduler.stop()
+            if lock is not None:
+                lock.close()
+
+    def run_due(self) -> int:
+        """Work off what is due now, in this thread and one by one; the number of tasks."""
+        return self.loop.run_due()
+
+    def _hold_lock(self) -> IO[str] | None:
+        """The open lock file beside the embedded database, once this process holds it; None on PostgreSQL."""
+        path = lock_path(self._context)
+        if path is None:
+            return None
+        file = path.open("a")
+        waiting = False
+        while not self._stopping.is_set():
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not waiting:
+                    log.info("another process holds %s; standing by", path)
+                    waiting = True
+                self._stopping.wait(LOCK_RETRY_SECONDS)
+            else:
+                break
+        return file
+
+    def _clock_agrees(self) -> bool:
+        """Whether this host's clock is within 30 s of the database's; one that is off signs what receivers must refuse."""
+        if self._context.database.is_sqlite or time.monotonic() - self._clock_checked < CLOCK_CHECK_SECONDS:
+            return self._clock_fine
+        with self._context.database.read() as session:
+            theirs = session.scalar(select(func.clock_timestamp(type_=Task.run_at.type)))
+        assert theirs is not None
+        off = abs((self._context.now() - theirs).total_seconds())
+        self._clock_fine = off <= CLOCK_TOLERANCE_SECONDS
+        self._clock_checked = time.monotonic()
+        if not self._clock_fine:
+            log.error("this host's clock differs from the database's by %.0f s; nothing is sent from here until it is set", off)
+        return self._clock_fine
+
+
+def lock_path(context: AppContext) -> Path | None:
+    """The lock file of the embedded database; None where the database is a server or in memory."""
+    url = make_url(context.database.url)
+    if not context.database.is_sqlite or not url.database or url.database == ":memory:":
+        return None
+    return Path(url.database).with_name(Path(url.database).name + ".worker-lock")
+
+
+def workers_due(context: AppContext) -> Sequence[str]:
+    """Topics of tasks that have been due for more than 10 minutes, for the health page."""
+    with context.database.read() as session:
+        late = context.now().timestamp() - 600
+        rows = session.execute(select(Task.topic, func.min(Task.run_at)).where(Task.state == "ready").group_by(Task.topic))
+        return [topic for topic, oldest in rows if oldest.timestamp() < late]
