@@ -77,6 +77,7 @@ class KeyFigure:
     cell: Cell
     note: str = ""
     href: str | None = None
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,7 +272,7 @@ def substance(request: Request, context: Context, viewer: MaybeViewer, substance
         by_month, by_country, series, countries = _figures(session, principal, found, context)
         split = queries.confidence_split(session, principal, found.members, now=now)
         cases = queries.cases_of(session, principal, found.members)
-        alerts = alerts_for(session, principal, substance_ids=found.members, limit=10)
+        alerts = alerts_for(session, principal, now=now, substance_ids=found.members, limit=10)
         frame = build_frame(
             request,
             context,
@@ -413,7 +414,8 @@ def _key_figures(
         KeyFigure(
             name="Confirmed share",
             cell=MASKED if confirmed.n is None or probable.n is None else counted(_percent(confirmed.n, probable.n)),
-            note="percent of confirmed and probable" if (confirmed.n or probable.n) else "no detections in 12 months",
+            unit=" %",
+            note="of confirmed and probable" if (confirmed.n or probable.n) else "no detections in 12 months",
             href="#confidence",
         ),
     )

@@ -5,20 +5,30 @@ from __future__ import annotations
 from fastapi import FastAPI, Request
 from starlette.responses import RedirectResponse, Response
 
+from app import problems
 from app.auth import pages as auth_pages
 from app.auth.sessions import SignInNeeded
 from app.auth.throttle import SignInThrottle
 from app.context import AppContext
-from app.problems import PageRenderer
+from app.intake import pages as intake_pages
+from app.notifications import pages as alert_pages
 from app.substances import pages as substance_pages
 from app.web import overview, problem_pages, static
 from app.web.security import SecurityHeaders
 
-ROUTERS = (static.router, problem_pages.router, auth_pages.router, overview.router, substance_pages.router)
+ROUTERS = (
+    static.router,
+    problem_pages.router,
+    auth_pages.router,
+    overview.router,
+    substance_pages.router,
+    alert_pages.router,
+    intake_pages.router,
+)
 
 
-def install(app: FastAPI, context: AppContext) -> PageRenderer:
-    """Adds the pages to the application and gives the renderer for `app.problems.install(..., page=...)`."""
+def install(app: FastAPI, context: AppContext) -> None:
+    """Adds headers, static files, pages, and the handlers of problems with their pages."""
     static.manifest()  # read now, so that a missing file stops the start and no request
     app.state.sign_in_throttle = SignInThrottle()
     for router in ROUTERS:
@@ -31,4 +41,4 @@ def install(app: FastAPI, context: AppContext) -> PageRenderer:
             return Response(status_code=401, headers={"HX-Redirect": error.address})
         return RedirectResponse(error.address, status_code=303)
 
-    return problem_pages.render_problem
+    problems.install(app, base_url=context.settings.base_url, page=problem_pages.render_problem)
