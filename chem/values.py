@@ -55,8 +55,10 @@ class Remark:
 class Identity:
     """The identity layers of one structure.
 
-    `smiles`, `inchi`, `inchikey` are as reported (salt and label included); all `parent_*`, `connectivity`, `formula` and
-    `monoisotopic_mass` (unified atomic mass units) describe the parent. Atom indices elsewhere refer to `parent_smiles`.
+    `smiles`, `inchi`, `inchikey` are as reported (salt and label included); all `parent_*`, `connectivity`,
+    `formula` and
+    `monoisotopic_mass` (unified atomic mass units) describe the parent. Atom indices elsewhere refer to
+    `parent_smiles`.
     `removed` holds canonical SMILES of removed counter-ions and solvents, in order, one entry a fragment.
     """
 
@@ -118,8 +120,10 @@ class TextStatus(StrEnum):
 class Match:
     """One entry, clause or class that a structure falls under, with the reason a reader can check.
 
-    `details` is free of chemistry objects: for a class rule it lists position by position the fragment found, the limit and the
-    verdict. `candidate` is the 0-based index where only one candidate of a set matches; `component` the InChIKey of the
+    `details` is free of chemistry objects: for a class rule it lists position by position the fragment
+    found, the limit and the
+    verdict. `candidate` is the 0-based index where only one candidate of a set matches; `component` the
+    InChIKey of the
     component of a mixture.
     """
 
@@ -153,7 +157,8 @@ class LegalStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analogue:
-    """A controlled entry that looks alike. A lead for chemists, never a legal finding. Similarity 0.0 to 1.0 (Tanimoto)."""
+    """A controlled entry that looks alike. A lead for chemists, never a legal finding. Similarity 0.0 to 1.0
+    (Tanimoto)."""
 
     instrument: str
     entry: str
@@ -185,8 +190,115 @@ class Assessment:
     analogues: tuple[Analogue, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditionInfo:
+    """A dated state of an instrument."""
+
+    id: str
+    valid_from: date
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryInfo:
+    """One line of a schedule as shown to readers. Without `smiles` it never matches; `notes` says why."""
+
+    instrument: str
+    schedule: str
+    name: str
+    synonyms: tuple[str, ...]
+    cas: str
+    smiles: str
+    parent_inchikey: str | None
+    stereo: str | None
+    as_is: bool
+    not_before: date | None
+    effective_from: date | None
+    until: date | None
+    text_status: TextStatus
+    structure_check: str
+    notes: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleInfo:
+    """A class rule as shown to readers; `hits` and `near_misses` are examples that run as tests."""
+
+    id: str
+    instrument: str
+    provision: str
+    schedule: str
+    entry: str
+    text_status: TextStatus
+    reading: str
+    not_before: date | None
+    effective_from: date | None
+    until: date | None
+    source: str
+    notes: str
+    hits: tuple[str, ...]
+    near_misses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstrumentInfo:
+    """An instrument with its editions, rules and how sure its data is. `country` is empty for a
+    convention."""
+
+    id: str
+    title: str
+    country: str
+    source: str
+    editions: tuple[EditionInfo, ...]
+    schedules: tuple[str, ...]
+    entries: int
+    entries_with_structure: int
+    entries_by_text_status: dict[str, int]
+    rules: tuple[RuleInfo, ...]
+    not_coded: tuple[str, ...]
+
+
+class Verdict(StrEnum):
+    """Three values of a class rule."""
+
+    IN = "in"
+    OUT = "out"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleTrial:
+    """One rule asked about one structure: the verdict on structure alone, whether the rule captures it, and
+    why (not).
+
+    `failed` names the condition that failed in the mapping that came nearest; empty for a structural match.
+    """
+
+    rule: str
+    verdict: Verdict
+    captured: bool
+    captured_elsewhere: str | None
+    reason: Reason | None
+    in_force: bool
+    failed: str
+    details: tuple[dict[str, Any], ...]
+    atoms: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProposedGroup:
+    """A chemical group and effect group proposed by a structure rule; an analyst confirms it."""
+
+    chemical_group: str
+    effect_group: str
+    rule: str
+    reason: str
+
+
 def to_json(value: Any) -> Any:
-    """The value as plain JSON types: dataclasses to objects (same field names), dates to ISO 8601, enums to their text."""
+    """The value as plain JSON types: dataclasses to objects (same field names), dates to ISO 8601, enums to
+    their text."""
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_json(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, StrEnum):

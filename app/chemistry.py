@@ -1,0 +1,210 @@
+"""The service's door to chemistry and names: assessments in disposable workers, a cache, the name table.
+
+Screening uses `assess_uncached`, which leaves nothing behind; intake uses `assess`, whose cache is keyed by the input text and
+the engine version and so cannot outlive a rule.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from app.pool import Overrun, Pool, WorkerDied
+from chem.engine import Engine
+from chem.errors import StructureError, StructureProblem
+from chem.isomers import isomer_group
+from chem.names import NamedSubstance, NameTable
+from chem.values import INSTRUMENTS_OF_COUNTRY, Assessment, Basis, Certainty, Coverage, Identity, Match, Structure
+
+SINGLE_DEADLINE_S = 2.0
+BATCH_DEADLINE_S = 0.5
+CACHE_SIZE = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a worker is asked: one structure, or a set of candidates."""
+
+    structures: tuple[Structure, ...]
+    is_set: bool
+    as_of: date
+    instruments: tuple[str, ...] | None
+    analogues: int
+    home: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An assessment, the groups its substance belongs to by rule, or the problem of the structure."""
+
+    assessment: Assessment | None
+    chemical_group: str | None
+    effect_group: str | None
+    group_rule: str | None
+    problem: StructureProblem | None
+    detail: str
+
+
+def answer(engine: Engine, question: Question) -> Answer:
+    """Ask the engine; a structure's own problem is part of the answer, never an exception."""
+    try:
+        structures: tuple[Structure, ...] = question.structures
+        is_set = question.is_set
+        if not is_set:
+            enumerated = engine.candidates_of(structures[0])
+            if enumerated:
+                structures, is_set = enumerated, True
+        options: dict[str, Any] = {
+            "as_of": question.as_of,
+            "instruments": question.instruments,
+            "analogues": question.analogues,
+            "home": question.home,
+        }
+        found = engine.assess_candidates(structures, **options) if is_set else engine.assess(structures[0], **options)
+    except StructureError as error:
+        return Answer(None, None, None, None, error.code, error.detail)
+    identity = found.identity or (found.candidates[0].identity if found.candidates else None)
+    groups = engine.groups_of(identity) if identity is not None and hasattr(engine, "groups_of") else ()
+    first = groups[0] if groups else None
+    return Answer(
+        found,
+        first.chemical_group if first else None,
+        first.effect_group if first else None,
+        first.rule if first else None,
+        None,
+        "",
+    )
+
+
+class _AskEngine:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __call__(self, question: Question) -> Answer:
+        return answer(self._engine, question)
+
+
+def _initialise_worker() -> Callable[[Question], Answer]:
+    return _AskEngine(Engine.load())
+
+
+class Chemistry:
+    """Engine, names and workers of one process. `workers=0` answers in this process: for the command line and for tests."""
+
+    def __init__(self, *, workers: int, names: NameTable | None = None, engine: Engine | None = None) -> None:
+        self.engine = engine or Engine.load()
+        self.names = names or NameTable()
+        self._pool = Pool(_initialise_worker, size=workers) if workers else None
+        self._cache: OrderedDict[tuple[Question, str], Answer] = OrderedDict()
+        self._lock = threading.Lock()
+        self._isomer_groups: dict[str, frozenset[str]] | None = None
+
+    @property
+    def version(self) -> str:
+        return self.engine.version
+
+    def assess(
+        self,
+        structures: Sequence[Structure],
+        *,
+        is_set: bool,
+        as_of: date,
+        country: str | None = None,
+        analogues: int = 3,
+    ) -> Answer:
+        """Identity and legal status for a report; a repeated structure is answered from the cache."""
+        home = INSTRUMENTS_OF_COUNTRY.get(country or "", ())
+        question = Question(tuple(structures), is_set, as_of, None, analogues, home)
+        key = (question, self.engine.version)
+        with self._lock:
+            known = self._cache.get(key)
+            if known is not None:
+                self._cache.move_to_end(key)
+                return known
+        found = self._ask(question, SINGLE_DEADLINE_S)
+        if found.problem is not StructureProblem.TIMEOUT:
+            with self._lock:
+                self._cache[key] = found
+                if len(self._cache) > CACHE_SIZE:
+                    self._cache.popitem(last=False)
+        return found
+
+    def assess_uncached(self, question: Question, *, deadline_s: float = BATCH_DEADLINE_S) -> Answer:
+        """For screening: nothing of the structure outlives the call."""
+        return self._ask(question, deadline_s)
+
+    def coverage(self, as_of: date, instruments: Sequence[str] | None = None) -> tuple[Coverage, ...]:
+        return self.engine.coverage(instruments, as_of=as_of)
+
+    def named(self, inchikey: str) -> NamedSubstance | None:
+        """The shipped substance with this parent key."""
+        return self.names.by_inchikey(inchikey)
+
+    def has_isomers(self, identity: Identity) -> bool:
+        """Whether the shipped data hold another substance of the same formula and ring scaffold: a known group of isomers."""
+        shape = isomer_group(identity.parent_smiles)
+        members = self._isomers().get(shape, frozenset()) if shape else frozenset()
+        return bool(members - {identity.connectivity})
+
+    def _isomers(self) -> dict[str, frozenset[str]]:
+        if self._isomer_groups is None:
+            groups: dict[str, set[str]] = {}
+            for substance in self.names.substances.values():
+                key = self.names.inchikey_of(substance.key)
+                if substance.smiles and key and substance.origin in ("schedule", "reference", "extra"):
+                    shape = isomer_group(substance.smiles)
+                    if shape is not None:
+                        groups.setdefault(shape, set()).add(key[:14])
+            self._isomer_groups = {shape: frozenset(members) for shape, members in groups.items()}
+        return self._isomer_groups
+
+    def material_matches(self, named: NamedSubstance, as_of: date) -> tuple[Match, ...]:
+        """The entry that lists a material by name (opium, coca leaf); empty where none does or not yet on this date."""
+        if not named.listed_as:
+            return ()
+        instrument, _, entry_name = named.listed_as.partition(":")
+        return tuple(
+            Match(
+                instrument=instrument,
+                schedule=entry.schedule,
+                entry=entry.name,
+                basis=Basis.LISTED,
+                certainty=Certainty.CERTAIN,
+                captured=True,
+                captured_elsewhere=None,
+                reason=None,
+                carve_outs=(),
+                rule=f"{instrument.lower()}/listed",
+                text_status=entry.text_status,
+                explanation=f"Reported by name as {named.name}, which the schedule lists by name; it has no single structure.",
+                atoms=(),
+                effective_from=entry.effective_from,
+                not_before=entry.not_before,
+                source=entry.source,
+            )
+            for entry in self.engine.entries(instrument, as_of=as_of)
+            if entry.name == entry_name
+        )
+
+    def warm(self) -> None:
+        if self._pool is not None:
+            self._pool.warm()
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.close()
+
+    def _ask(self, question: Question, deadline_s: float) -> Answer:
+        if self._pool is None:
+            return answer(self.engine, question)
+        try:
+            found: Answer = self._pool.call(question, deadline_s=deadline_s * max(1, len(question.structures)))
+        except Overrun:
+            return Answer(None, None, None, None, StructureProblem.TIMEOUT, f"not done within {deadline_s:g} s")
+        except WorkerDied as error:
+            return Answer(None, None, None, None, StructureProblem.TIMEOUT, str(error))
+        return found

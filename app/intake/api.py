@@ -1,0 +1,211 @@
+"""Reports over HTTP (contract, HTTP and A report)."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import ValidationError
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from app import idempotency
+from app.auth.permissions import Action, Principal, Role
+from app.body import RawBody, parse_json
+from app.context import AppContext, Context, requires
+from app.intake import queries, service
+from app.intake.present import present_report
+from app.intake.resolve import check_dates, resolve_report
+from app.intake.schemas import ReportIn, WithdrawIn
+from app.intake.vocabularies import vocabularies
+from app.persistence.models import Report
+from app.problems import Problem, from_validation
+
+router = APIRouter(prefix="/v1", tags=["reports"])
+
+Sender = Annotated[Principal, Depends(requires(Action.REPORT_SEND))]
+Corrector = Annotated[Principal, Depends(requires(Action.REPORT_CORRECT))]
+Reader = Annotated[Principal, Depends(requires(Action.REPORT_READ))]
+AnyKey = Annotated[Principal, Depends(requires(Action.SUBSTANCE_READ))]
+IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key")]
+
+REPORT_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": ReportIn.model_json_schema()}}}}
+
+
+def read_report(body: bytes) -> ReportIn:
+    """The report in a body. Raises Problem: malformed JSON (400) or a field that is not as the contract says (422)."""
+    try:
+        return ReportIn.model_validate(parse_json(body))
+    except ValidationError as error:
+        raise from_validation(error.errors()) from error
+
+
+def _submission(context: AppContext, principal: Principal, body: bytes) -> service.Submission:
+    report = read_report(body)
+    now = context.now()
+    check_dates(report, now.date())
+    resolved = resolve_report(report, context.chemistry, now.date())
+    return service.Submission(report=report, body=body.decode("utf-8"), resolved=resolved, principal=principal, received_at=now)
+
+
+def _json(status: int, text: str, **headers: str) -> Response:
+    return Response(text, status_code=status, media_type="application/json", headers=headers)
+
+
+class _DryRun(Exception):
+    """Ends the transaction of a dry run without committing it."""
+
+
+@router.post("/reports", status_code=201, summary="Send one report", openapi_extra=REPORT_BODY)
+def post_report(
+    request: Request,
+    context: Context,
+    principal: Sender,
+    body: RawBody,
+    key: IdempotencyKey = None,
+    dry_run: Annotated[bool, Query(description="The full answer, with nothing stored")] = False,
+) -> Response:
+    """Store a report and answer at once what it means: identity, legal status, first detections, alerts raised.
+
+    All chemistry is done before the transaction opens. A 201 means that the report, its alerts and the tasks that carry them are
+    committed and on disk.
+    """
+    key = idempotency.check_key(key)
+    body_digest = idempotency.digest(body)
+    path = request.url.path
+    if key is not None and not dry_run:
+        with context.database.read() as session:
+            known = idempotency.stored_answer(session, principal, path, key, body_digest)
+        if known is not None:
+            return _json(known[0], known[1], **{"Idempotent-Replayed": "true"})
+    submission = _submission(context, principal, body)
+    text = ""
+    try:
+        with context.database.write() as session:
+            if key is not None and not dry_run:
+                known = idempotency.stored_answer(session, principal, path, key, body_digest)
+                if known is not None:
+                    return _json(known[0], known[1], **{"Idempotent-Replayed": "true"})
+            answer = service.store(session, context.chemistry, submission)
+            text = json.dumps(answer, ensure_ascii=False)
+            if dry_run:
+                raise _DryRun
+            if key is not None:
+                idempotency.remember(session, principal, path, key, body_digest, 201, text, submission.received_at)
+    except _DryRun:
+        return _json(200, json.dumps({**json.loads(text), "id": None, "alerts": [], "dry_run": True}, ensure_ascii=False))
+    except IntegrityError as error:
+        return _after_race(context, principal, submission, path, key, body_digest, error)
+    context.wake_worker()
+    return _json(201, text, ETag='"1"', Location=f"/v1/reports/{answer['id']}")
+
+
+def _after_race(
+    context: AppContext,
+    principal: Principal,
+    submission: service.Submission,
+    path: str,
+    key: str | None,
+    body_digest: str,
+    error: IntegrityError,
+) -> Response:
+    """Another request with the same key or reference committed first: answer as if this one had come second."""
+    with context.database.read() as session:
+        if key is not None:
+            known = idempotency.stored_answer(session, principal, path, key, body_digest)
+            if known is not None:
+                return _json(known[0], known[1], **{"Idempotent-Replayed": "true"})
+        existing = session.scalar(
+            select(Report.id).where(Report.org_id == principal.org_id, Report.lab_reference == submission.report.lab_reference)
+        )
+    if existing is None:
+        raise error
+    raise Problem(
+        "duplicate-reference", f"lab_reference {submission.report.lab_reference!r} is report {existing}.", report_id=existing
+    )
+
+
+@router.get("/reports", summary="List reports, newest first")
+def list_reports(
+    context: Context,
+    principal: Reader,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(max_length=26)] = None,
+) -> dict[str, Any]:
+    """A laboratory's own reports; for other roles those they may see."""
+    with context.database.read() as session:
+        found = queries.list_reports(session, principal, own=principal.role is Role.LAB, before=cursor, limit=limit + 1)
+        items = [present_report(report, principal) for report in found[:limit]]
+    return {"items": items, "next_cursor": found[limit - 1].id if len(found) > limit else None}
+
+
+@router.get("/reports/{report_id}", summary="One report")
+def get_report(report_id: str, context: Context, principal: Reader) -> Response:
+    with context.database.read() as session:
+        report = queries.report_with_rows(session, report_id, principal)
+        if report is None:
+            raise Problem("not-found", f"There is no report {report_id}, or this key may not see it.")
+        shown = present_report(report, principal)
+    return JSONResponse(shown, headers={"ETag": f'"{shown["version"]}"'})
+
+
+def _own(session: Any, report_id: str, principal: Principal) -> Report:
+    report: Report | None = session.scalar(
+        select(Report).where(Report.id == report_id, Report.org_id == principal.org_id).with_for_update()
+    )
+    if report is None:
+        raise Problem("not-found", f"There is no report {report_id} of this laboratory.")
+    return report
+
+
+def _check_version(report: Report, if_match: str | None) -> None:
+    if if_match is None:
+        raise Problem(
+            "precondition-required", f"Send If-Match with the version that you correct; it is at version {report.version}."
+        )
+    if if_match.strip().strip('"').removeprefix('W/"') != str(report.version):
+        raise Problem("stale-version", f"The report is at version {report.version}; If-Match says {if_match}.")
+
+
+@router.put("/reports/{report_id}", summary="Correct a report", openapi_extra=REPORT_BODY)
+def put_report(
+    report_id: str,
+    context: Context,
+    principal: Corrector,
+    body: RawBody,
+    if_match: Annotated[str | None, Header(alias="If-Match")] = None,
+) -> Response:
+    """The next version of a report. The earlier ones are kept; alerts that cite it are updated or retracted."""
+    with context.database.read() as session:
+        existing = session.scalar(select(Report).where(Report.id == report_id, Report.org_id == principal.org_id))
+        if existing is None:
+            raise Problem("not-found", f"There is no report {report_id} of this laboratory.")
+        _check_version(existing, if_match)
+    submission = _submission(context, principal, body)
+    with context.database.write() as session:
+        report = _own(session, report_id, principal)
+        _check_version(report, if_match)
+        answer = service.correct(session, context.chemistry, submission, report)
+    context.wake_worker()
+    return JSONResponse(answer, headers={"ETag": f'"{answer["version"]}"'})
+
+
+@router.post("/reports/{report_id}/withdraw", summary="Withdraw a report")
+def withdraw_report(report_id: str, context: Context, principal: Corrector, body: RawBody) -> dict[str, Any]:
+    """Take a report back, with a reason. Nothing is erased; alerts that rest on it are updated or retracted."""
+    try:
+        wanted = WithdrawIn.model_validate(parse_json(body))
+    except ValidationError as error:
+        raise from_validation(error.errors()) from error
+    with context.database.write() as session:
+        report = _own(session, report_id, principal)
+        answer = service.withdraw(session, report, reason=wanted.reason, principal=principal, now=context.now())
+    context.wake_worker()
+    return answer
+
+
+@router.get("/vocabularies", summary="Every controlled vocabulary, with its version", tags=["vocabularies"])
+def get_vocabularies(principal: AnyKey) -> dict[str, Any]:
+    return vocabularies()

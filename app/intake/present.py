@@ -1,0 +1,131 @@
+"""A stored report as a reader may see it (domain guide, section 7): own rows in full, others by label, free text withheld."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from app.auth.permissions import Principal, Role
+from app.persistence.models import Detection, HarmCase, Report
+
+_AGE_THIRDS = {
+    "0-9": "0-17", "10-17": "0-17", "18-24": "18-44", "25-34": "18-44", "35-44": "18-44",
+    "45-54": "45+", "55-64": "45+", "65+": "45+",
+}  # fmt: skip
+
+
+def sees_all(report: Report, reader: Principal) -> bool:
+    """Whether the reader gets every field: the sender's organisation, its country's authority, an analyst."""
+    if reader.org_id == report.org_id or reader.role is Role.ANALYST:
+        return True
+    return reader.role is Role.AUTHORITY and reader.country == report.country
+
+
+def present_report(report: Report, reader: Principal) -> dict[str, Any]:
+    """The report as JSON. Needs organisation, sample, detections with substances, and cases loaded."""
+    whole = sees_all(report, reader)
+    # free text shows only to the sender's organisation and its country's authority
+    own_text = whole and reader.role is not Role.ANALYST
+    sample = report.sample
+    month = f"{sample.sampled_on:%Y-%m}" if sample.date_precision != "year" else f"{sample.sampled_on:%Y}"
+    return {
+        "id": report.id,
+        "version": report.version,
+        "state": report.state,
+        "outcome": report.outcome,
+        "lab_reference": report.lab_reference if own_text else None,
+        "laboratory": report.organisation.name if whole else None,
+        "received_at": report.received_at.isoformat(timespec="milliseconds").replace("+00:00", "Z") if whole else None,
+        "tlp": report.tlp,
+        "alerts": report.answer.get("alerts", []) if whole else [],
+        "sample": {
+            "country": sample.country,
+            "subdivision": sample.subdivision if whole else None,
+            "date_sampled": sample.date_sampled if whole else month,
+            "context": sample.context,
+            "context_detail": sample.context_detail if whole else None,
+            "matrix": sample.matrix,
+            "form": sample.form,
+            "sold_as": sample.sold_as if own_text else None,
+            "quantity": _quantity(sample) if whole else None,
+            "origin": sample.origin if whole else None,
+            "transit": sample.transit if whole else [],
+            "destination": sample.destination if whole else None,
+        },
+        "substances": [
+            _detection(d) for d in report.detections if d.report_version == report.version or report.state == "withdrawn"
+        ],
+        "cases": [c for c in (_case(case, report, reader) for case in report.cases if case.counted) if c is not None],
+    }
+
+
+def _quantity(sample: Any) -> dict[str, Any] | None:
+    if sample.quantity_value is None:
+        return None
+    return {"value": sample.quantity_value, "unit": sample.quantity_unit, "basis": sample.quantity_basis}
+
+
+def _detection(detection: Detection) -> dict[str, Any]:
+    return {
+        "index": detection.position,
+        "substance_id": detection.substance_id,
+        "name": detection.substance.name if detection.substance else None,
+        "reported_name": detection.reported_name,
+        "reported_structure": detection.reported_structure,
+        "resolution": detection.resolution,
+        "class": detection.resolution_class,
+        "candidates": detection.candidates,
+        "relation": detection.relation,
+        "abundance": detection.abundance,
+        "purity_percent": detection.purity_percent,
+        "purity_as": detection.purity_as,
+        "concentration": detection.concentration,
+        "techniques": detection.techniques,
+        "confidence": detection.confidence,
+        "identity": detection.identity,
+        "legal_status": detection.legal_status,
+        "matches": detection.matches,
+        "warnings": detection.warnings,
+    }
+
+
+def _case(case: HarmCase, report: Report, reader: Principal) -> dict[str, Any] | None:
+    """In full to sender, country's authority and analyst; de-identified to a reviewer; to nobody else."""
+    substances = [{"index": s.detection.position, "role": s.role} for s in case.substances]
+    if sees_all(report, reader):
+        return {
+            "seriousness": case.seriousness,
+            "country": case.country,
+            "month": case.month,
+            "role": case.role,
+            "exposure_evidence": case.exposure_evidence,
+            "route": case.route,
+            "pss": case.pss,
+            "outcome": case.outcome,
+            "intent": case.intent,
+            "age_band": case.age_band,
+            "sex": case.sex,
+            "toxidrome": case.toxidrome,
+            "naloxone": case.naloxone,
+            "icd": case.icd,
+            "substances": substances,
+        }
+    if reader.role is not Role.REVIEWER or case.tlp not in ("CLEAR", "GREEN", "AMBER"):
+        return None
+    year, month = case.month.split("-")
+    return {
+        "seriousness": case.seriousness,
+        "country": case.country,
+        "month": f"{year}-Q{(int(month) + 2) // 3}",
+        "role": case.role,
+        "exposure_evidence": case.exposure_evidence,
+        "route": case.route,
+        "pss": case.pss,
+        "outcome": case.outcome,
+        "intent": None,
+        "age_band": _AGE_THIRDS.get(case.age_band or ""),
+        "sex": None,
+        "toxidrome": case.toxidrome,
+        "naloxone": case.naloxone,
+        "icd": case.icd,
+        "substances": substances,
+    }

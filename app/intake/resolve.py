@@ -1,0 +1,335 @@
+"""What each substance of a report is: structure first, then identifier, then name; the service never guesses.
+
+All chemistry of a report is done here, before the write transaction opens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Any
+
+from app.chemistry import Answer, Chemistry
+from app.intake.confidence import Confidence, derive, expand
+from app.intake.schemas import ReportIn, SubstanceIn, date_precision, first_day
+from app.problems import FieldError, Problem, pointer
+from chem.errors import StructureProblem
+from chem.names import NamedSubstance, Outcome, Resolution, fold
+from chem.values import Assessment, Identity, LegalStatus, Structure, StructureFormat, to_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSubstance:
+    """What is needed to find or create the substance row of a detection."""
+
+    key: str
+    name: str
+    identity: Identity | None
+    assessment: Assessment | None
+    chemical_group: str
+    effect_group: str
+    group_rule: str | None
+    named: NamedSubstance | None
+    ordinary: bool
+    harmful_adulterant: bool
+    shipped: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedSubstance:
+    """One substance of a report, resolved. `substance` is None for a set, a class and an unresolved label."""
+
+    position: int
+    source: SubstanceIn
+    resolution: str  # structure | identifier | name | class | unresolved
+    group: str | None
+    substance: NewSubstance | None
+    assessment: Assessment | None
+    legal_status: str
+    matches: list[Any]
+    candidates: list[dict[str, Any]]
+    confidence: str
+    because: tuple[str, ...]
+    techniques: tuple[str, ...]
+    warnings: list[dict[str, str]]
+    label: str
+    curation_reason: str | None = None
+    suggestions: list[dict[str, Any]] = field(default_factory=list)
+
+
+def check_dates(report: ReportIn, today: date) -> None:
+    """Raises a validation Problem for a date in the future or an analysis before its sample."""
+    errors = []
+    for path, value in (
+        ("/sample/date_sampled", report.sample.date_sampled),
+        ("/sample/date_received", report.sample.date_received),
+        ("/date_analysed", report.date_analysed),
+    ):
+        if value is not None and first_day(value) > today:
+            errors.append(FieldError(path, f"{value} lies in the future (today is {today.isoformat()}, UTC)."))
+    for number, case in enumerate(report.cases):
+        if case.month is not None and first_day(case.month) > today:
+            errors.append(FieldError(f"/cases/{number}/month", f"{case.month} lies in the future."))
+    analysed, sampled = report.date_analysed, report.sample.date_sampled
+    if analysed and date_precision(analysed) == date_precision(sampled) and analysed < sampled:
+        errors.append(FieldError("/date_analysed", f"{analysed} lies before the sample was taken ({sampled})."))
+    if errors:
+        raise Problem("validation", f"{errors[0].pointer}: {errors[0].detail}", errors=errors)
+
+
+def resolve_report(report: ReportIn, chemistry: Chemistry, today: date) -> list[ResolvedSubstance]:
+    """Every substance of the report, in order.
+
+    Raises Problem (422, with pointers) where a structure is refused: unreadable, empty or too large.
+    """
+    found: list[ResolvedSubstance] = []
+    errors: list[tuple[StructureProblem, FieldError]] = []
+    for position, source in enumerate(report.substances):
+        try:
+            found.append(_resolve(position, source, chemistry, today, report.sample.country))
+        except _Refused as refusal:
+            errors.append((refusal.problem, FieldError(pointer(["substances", position, *refusal.path]), refusal.detail)))
+    if errors:
+        first, error = errors[0]
+        raise Problem(first.value, f"{error.pointer}: {error.detail}", errors=[e for _, e in errors])
+    return found
+
+
+class _Refused(Exception):
+    def __init__(self, problem: StructureProblem, path: list[str | int], detail: str) -> None:
+        self.problem, self.path, self.detail = problem, path, detail
+
+
+def _resolve(position: int, source: SubstanceIn, chemistry: Chemistry, today: date, country: str) -> ResolvedSubstance:
+    label = source.name or source.cas or source.inchikey or ""
+    if source.structure is not None:
+        structures = source.structure.structures()
+        answer = chemistry.assess(structures, is_set=source.structure.candidates is not None, as_of=today, country=country)
+        if answer.problem is not None and answer.problem.refused:
+            field_name = structures[0].format.value if source.structure.candidates is None else "candidates"
+            raise _Refused(answer.problem, ["structure", field_name], answer.detail)
+        if answer.problem is not None:
+            remark = {"code": answer.problem.value, "detail": answer.detail}
+            return _without_structure(position, source, label, "the structure has no single identity", [remark])
+        return _from_answer(position, source, answer, "structure", label, chemistry, country, today)
+    return _by_name(position, source, label, chemistry, today, country)
+
+
+def _by_name(
+    position: int, source: SubstanceIn, label: str, chemistry: Chemistry, today: date, country: str
+) -> ResolvedSubstance:
+    """Identifier first (InChIKey, then CAS), then the name. What disagrees is warned of."""
+    answers: list[tuple[str, str, Resolution]] = []
+    if source.inchikey:
+        named = chemistry.named(source.inchikey)
+        found = Resolution(outcome=Outcome.SUBSTANCE if named else Outcome.NONE, substances=(named,) if named else ())
+        answers.append(("identifier", source.inchikey, found))
+    if source.cas:
+        answers.append(("identifier", source.cas, chemistry.names.resolve_cas(source.cas)))
+    if source.name:
+        answers.append(("name", source.name, chemistry.names.resolve(source.name)))
+    definite = [a for a in answers if a[2].outcome is Outcome.SUBSTANCE]
+    warnings: list[dict[str, str]] = []
+    if definite:
+        how, used, chosen = definite[0]
+        for _, other, resolution in definite[1:]:
+            if resolution.substances[0].key != chosen.substances[0].key:
+                warnings.append(
+                    {
+                        "code": "identifiers-disagree",
+                        "detail": f"{other!r} means {resolution.substances[0].name}, {used!r} means "
+                        f"{chosen.substances[0].name}; {used!r} was used.",
+                    }
+                )
+        return _from_named(position, source, chosen.substances[0], how, label, chemistry, country, today, warnings)
+    resolution = answers[-1][2] if answers else Resolution(outcome=Outcome.NONE)
+    if resolution.outcome is Outcome.CLASS:
+        confidence = _confidence(source, in_isomer_group=False, no_structure=True)
+        return ResolvedSubstance(
+            position=position, source=source, resolution="class", group=resolution.group, substance=None, assessment=None,
+            legal_status=LegalStatus.UNRESOLVED, matches=[], candidates=[], confidence=confidence.level,
+            because=confidence.because, techniques=expand(source.techniques), warnings=_remarks(confidence.warnings), label=label,
+        )  # fmt: skip
+    resolved = _without_structure(position, source, label, resolution.reason or "no table has this name", warnings)
+    if resolution.outcome is Outcome.CANDIDATES:
+        candidates = [
+            {"name": s.name, "smiles": s.smiles, "inchikey": chemistry.names.inchikey_of(s.key), "source": s.source}
+            for s in resolution.substances
+        ]
+        return replace(resolved, candidates=candidates, curation_reason="several meanings")
+    suggestions = [{"name": s.name, "score": s.score} for s in resolution.suggestions]
+    return replace(resolved, suggestions=suggestions)
+
+
+def _without_structure(
+    position: int, source: SubstanceIn, label: str, reason: str, warnings: list[dict[str, str]]
+) -> ResolvedSubstance:
+    confidence = _confidence(source, in_isomer_group=False, no_structure=True)
+    return ResolvedSubstance(
+        position=position,
+        source=source,
+        resolution="unresolved",
+        group=None,
+        substance=None,
+        assessment=None,
+        legal_status=LegalStatus.UNRESOLVED,
+        matches=[],
+        candidates=[],
+        confidence=confidence.level,
+        because=confidence.because,
+        techniques=expand(source.techniques),
+        warnings=[{"code": "unresolved", "detail": f"Kept as reported: {reason}."}, *warnings, *_remarks(confidence.warnings)],
+        label=label,
+        curation_reason=reason,
+    )
+
+
+def _from_named(
+    position: int,
+    source: SubstanceIn,
+    named: NamedSubstance,
+    how: str,
+    label: str,
+    chemistry: Chemistry,
+    country: str,
+    today: date,
+    warnings: list[dict[str, str]],
+) -> ResolvedSubstance:
+    if named.smiles is not None:
+        structure = Structure(format=StructureFormat.SMILES, text=named.smiles)
+        answer = chemistry.assess((structure,), is_set=False, as_of=today, country=country)
+        resolved = _from_answer(position, source, answer, how, label or named.name, chemistry, country, today)
+        return replace(resolved, warnings=[*warnings, *resolved.warnings])
+    matches = chemistry.material_matches(named, today)
+    status = LegalStatus.CONTROLLED if matches else LegalStatus.NOT_CONTROLLED
+    confidence = _confidence(source, in_isomer_group=False)
+    substance = NewSubstance(
+        key=f"material:{named.key}", name=named.name, identity=None, assessment=None,
+        chemical_group="plant_based" if named.group == "plant material" else "other", effect_group="unassigned", group_rule=None,
+        named=named, ordinary=named.key in chemistry.names.ordinary, harmful_adulterant=False, shipped=True,
+    )  # fmt: skip
+    return ResolvedSubstance(
+        position=position, source=source, resolution=how, group=None, substance=substance, assessment=None,
+        legal_status=status, matches=to_json(matches), candidates=[], confidence=confidence.level, because=confidence.because,
+        techniques=expand(source.techniques), warnings=[*warnings, *_remarks(confidence.warnings)], label=label or named.name,
+    )  # fmt: skip
+
+
+def _from_answer(
+    position: int,
+    source: SubstanceIn,
+    answer: Answer,
+    how: str,
+    label: str,
+    chemistry: Chemistry,
+    country: str,
+    today: date,
+) -> ResolvedSubstance:
+    found = answer.assessment
+    if found is None:
+        raise AssertionError(f"a shipped structure has no identity: {label}: {answer.detail}")
+    is_set = found.identity is None
+    identity = found.identity
+    warnings: list[dict[str, str]] = []
+    substance = None
+    in_group = False
+    if identity is not None:
+        warnings += [{"code": w.code, "detail": w.detail} for w in identity.warnings]
+        warnings += _disagreements(source, identity, chemistry)
+        substance = new_substance(answer, identity, label, chemistry)
+        in_group = chemistry.has_isomers(identity)
+    confidence = _confidence(source, in_isomer_group=in_group, is_set=is_set)
+    candidates = []
+    if is_set:
+        for candidate in found.candidates:
+            member = candidate.identity
+            if member is None:
+                continue
+            named = chemistry.named(member.parent_inchikey)
+            candidates.append(
+                {
+                    "name": named.name if named else None,
+                    "smiles": member.parent_smiles,
+                    "inchikey": member.parent_inchikey,
+                    "legal_status": candidate.legal_status.value,
+                    "matches": to_json(candidate.matches),
+                }
+            )
+    return ResolvedSubstance(
+        position=position,
+        source=source,
+        resolution=how,
+        group=answer.chemical_group if is_set else None,
+        substance=substance,
+        assessment=found,
+        legal_status=found.legal_status,
+        matches=to_json(found.matches),
+        candidates=candidates,
+        confidence=confidence.level,
+        because=confidence.because,
+        techniques=expand(source.techniques),
+        warnings=[*warnings, *_remarks(confidence.warnings)],
+        label=label,
+    )
+
+
+def new_substance(answer: Answer, identity: Identity, label: str, chemistry: Chemistry) -> NewSubstance:
+    """The substance of an identity, with its shipped name where there is one."""
+    named = chemistry.named(identity.parent_inchikey)
+    key = named.key if named else None
+    return NewSubstance(
+        key=f"inchikey:{identity.parent_inchikey}",
+        name=named.name if named else (label or identity.formula),
+        identity=identity,
+        assessment=answer.assessment,
+        chemical_group=answer.chemical_group or "other",
+        effect_group=answer.effect_group or "unassigned",
+        group_rule=answer.group_rule,
+        named=named,
+        ordinary=key is not None and key in chemistry.names.ordinary,
+        harmful_adulterant=key is not None and key in chemistry.names.harmful_adulterants,
+        shipped=named is not None,
+    )
+
+
+def _disagreements(source: SubstanceIn, identity: Identity, chemistry: Chemistry) -> list[dict[str, str]]:
+    """Warnings where a reported name, CAS number or InChIKey means another connectivity than the structure, which wins."""
+    remarks = []
+    if source.inchikey and source.inchikey not in (identity.inchikey, identity.parent_inchikey, identity.isotopic_inchikey):
+        remarks.append({"code": "inchikey-disagrees", "detail": f"The structure has InChIKey {identity.inchikey}; it was used."})
+    for code, text, resolution in (
+        ("cas-disagrees", source.cas, chemistry.names.resolve_cas(source.cas) if source.cas else None),
+        ("name-disagrees", source.name, chemistry.names.resolve(source.name) if source.name else None),
+    ):
+        if resolution is None or resolution.outcome is not Outcome.SUBSTANCE:
+            continue
+        meant = chemistry.names.inchikey_of(resolution.substances[0].key)
+        if meant is not None and meant[:14] != identity.connectivity:
+            remarks.append(
+                {
+                    "code": code,
+                    "detail": f"{text!r} means {resolution.substances[0].name}, another structure; the structure was used.",
+                }
+            )
+    return remarks
+
+
+def _confidence(source: SubstanceIn, *, in_isomer_group: bool, is_set: bool = False, no_structure: bool = False) -> Confidence:
+    return derive(
+        source.techniques,
+        schymanski_level=source.schymanski_level,
+        reference_material=source.reference_material,
+        isomers_excluded=source.isomers_excluded,
+        in_isomer_group=in_isomer_group,
+        is_set=is_set,
+        no_structure=no_structure,
+    )
+
+
+def _remarks(pairs: tuple[tuple[str, str], ...]) -> list[dict[str, str]]:
+    return [{"code": code, "detail": detail} for code, detail in pairs]
+
+
+def folded(label: str) -> str:
+    """The form under which a label waits in the curation queue."""
+    return fold(label)[:400] or label[:400]

@@ -1,0 +1,495 @@
+"""Storing a report: everything it says, what it means, and the alerts it raises, in one transaction of the caller."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.orm import Session
+
+from alerts.values import CaseFacts, DetectionFacts, ReportFacts, Scope, SubstanceFacts
+from app.auth.permissions import Principal, tlp_rank
+from app.chemistry import Chemistry
+from app.intake import queries
+from app.intake.resolve import NewSubstance, ResolvedSubstance, folded
+from app.intake.schemas import ReportIn, date_precision, first_day
+from app.notifications import service as notifications
+from app.persistence.base import new_id
+from app.persistence.models import (
+    CaseSubstance,
+    CurationItem,
+    Detection,
+    HarmCase,
+    Organisation,
+    Report,
+    ReportVersion,
+    Sample,
+    Substance,
+    SubstanceName,
+)
+from app.problems import Problem
+from app.regions import region_of
+from chem.names import fold
+from chem.values import to_json
+
+OLD_AFTER = timedelta(days=180)
+NEW_LABORATORY_REPORTS = 10
+COUNTED = ("confirmed", "probable")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """One version of a report on its way in. `received_at` is the clock's now, or the sample's date in a replay."""
+
+    report: ReportIn
+    body: str
+    resolved: Sequence[ResolvedSubstance]
+    principal: Principal
+    received_at: datetime
+    historical: bool = False
+    import_id: str | None = None
+
+
+def store(session: Session, chemistry: Chemistry, submission: Submission) -> dict[str, Any]:
+    """Store a new report and raise its alerts; gives the answer for the laboratory.
+
+    Raises Problem `duplicate-reference` (409) where the laboratory used this reference before.
+    """
+    report, principal = submission.report, submission.principal
+    existing = session.execute(
+        select(Report.id, Report.version).where(Report.org_id == principal.org_id, Report.lab_reference == report.lab_reference)
+    ).first()
+    if existing is not None:
+        raise Problem(
+            "duplicate-reference",
+            f"lab_reference {report.lab_reference!r} is report {existing.id}, version {existing.version}. "
+            "Correct it with PUT, or send another lab_reference.",
+            report_id=existing.id,
+        )
+    row = Report(
+        id=new_id(),
+        org_id=principal.org_id,
+        lab_reference=report.lab_reference,
+        version=1,
+        outcome=report.outcome,
+        tlp=report.tlp,
+        country=report.sample.country,
+        historical=submission.historical,
+        received_at=submission.received_at,
+        updated_at=submission.received_at,
+        import_id=submission.import_id,
+        answer={},
+    )
+    session.add(row)
+    return _store_version(session, chemistry, submission, row, kind="created", reason=None)
+
+
+def correct(session: Session, chemistry: Chemistry, submission: Submission, row: Report) -> dict[str, Any]:
+    """Store a correction as the next version; the old rows stay, uncounted, and alerts that cite them are looked at again."""
+    if row.state == "withdrawn":
+        raise Problem("conflict", "The report was withdrawn; send a new one with another lab_reference.")
+    if submission.report.lab_reference != row.lab_reference:
+        raise Problem("conflict", f"A correction keeps its lab_reference {row.lab_reference!r}.")
+    _uncount(session, row.id)
+    row.version += 1
+    row.outcome = submission.report.outcome
+    row.tlp = submission.report.tlp
+    row.country = submission.report.sample.country
+    row.updated_at = submission.received_at
+    answer = _store_version(session, chemistry, submission, row, kind="corrected", reason=None)
+    notifications.reevaluate(session, row.id, submission.received_at)
+    return answer
+
+
+def withdraw(session: Session, row: Report, *, reason: str, principal: Principal, now: datetime) -> dict[str, Any]:
+    """Take a report back. History is kept; alerts that rest on it are updated or retracted."""
+    if row.state == "withdrawn":
+        raise Problem("conflict", "The report was withdrawn before.")
+    _uncount(session, row.id)
+    row.version += 1
+    row.state = "withdrawn"
+    row.updated_at = now
+    session.add(
+        ReportVersion(
+            report_id=row.id, version=row.version, kind="withdrawn", body="", body_sha256=_sha256(""), reason=reason,
+            actor=principal.actor, created_at=now,
+        )
+    )  # fmt: skip
+    session.flush()
+    notifications.reevaluate(session, row.id, now)
+    row.answer = {**row.answer, "version": row.version, "state": "withdrawn"}
+    return row.answer
+
+
+def _uncount(session: Session, report_id: str) -> None:
+    for model in (Detection, HarmCase):
+        session.query(model).where(model.report_id == report_id).update({"counted": False}, synchronize_session="fetch")
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _store_version(
+    session: Session, chemistry: Chemistry, submission: Submission, row: Report, *, kind: str, reason: str | None
+) -> dict[str, Any]:
+    report, principal, now = submission.report, submission.principal, submission.received_at
+    session.add(
+        ReportVersion(
+            report_id=row.id, version=row.version, kind=kind, body=submission.body, body_sha256=_sha256(submission.body),
+            reason=reason, actor=principal.actor, created_at=now,
+        )
+    )  # fmt: skip
+    sample = session.scalar(select(Sample).where(Sample.report_id == row.id)) or Sample(report_id=row.id)
+    _fill_sample(sample, report)
+    session.add(sample)
+    session.flush()
+
+    detections: list[Detection] = []
+    facts: list[DetectionFacts] = []
+    answers: list[dict[str, Any]] = []
+    for item in submission.resolved:
+        substance = _substance_row(session, chemistry, item, now) if item.substance else None
+        scope_all = scope_seen = Scope.NONE
+        other_labs = 0
+        if substance is not None and item.source.relation == "parent":
+            scope_all = queries.first_in(
+                session, substance, report.sample.country, reader=None, test=principal.test, org_id=principal.org_id
+            )
+            scope_seen = queries.first_in(
+                session, substance, report.sample.country, reader=principal, test=principal.test, org_id=principal.org_id
+            )
+            other_labs = queries.other_laboratories(session, substance.id, principal)
+        detection = _detection_row(row, item, substance, submission, chemistry.version)
+        detections.append(detection)
+        counts = item.confidence in COUNTED and item.source.relation == "parent" and item.resolution != "class"
+        facts.append(_detection_facts(detection, item, substance, scope_all if counts else Scope.NONE))
+        answers.append(_substance_answer(item, substance, scope_seen, other_labs))
+        if item.curation_reason:
+            _queue_for_curation(session, item, now)
+    session.add_all(detections)
+    session.flush()
+    cases = _store_cases(session, row, submission, detections)
+
+    alert_ids = notifications.raise_alerts(session, _facts(session, row, submission, facts, cases), now)
+    answer = {
+        "id": row.id,
+        "version": row.version,
+        "state": row.state,
+        "lab_reference": row.lab_reference,
+        "received_at": _rfc3339(row.received_at),
+        "alerts": alert_ids,
+        "substances": answers,
+    }
+    row.answer = answer
+    session.flush()
+    return answer
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _sample_time(report: ReportIn, now: datetime) -> datetime:
+    day = first_day(report.sample.date_sampled)
+    return datetime(day.year, day.month, day.day, tzinfo=now.tzinfo)
+
+
+def _fill_sample(sample: Sample, report: ReportIn) -> None:
+    given = report.sample
+    sample.country = given.country
+    sample.subdivision = given.subdivision
+    sample.date_sampled = given.date_sampled
+    sample.date_precision = date_precision(given.date_sampled)
+    sample.sampled_on = first_day(given.date_sampled)
+    sample.context = given.context
+    sample.context_detail = given.context_detail
+    sample.matrix = given.matrix
+    sample.form = given.form
+    sample.sold_as = given.sold_as
+    sample.quantity_value = given.quantity.value if given.quantity else None
+    sample.quantity_unit = given.quantity.unit if given.quantity else None
+    sample.quantity_basis = given.quantity.basis if given.quantity else None
+    sample.origin = given.origin
+    sample.transit = list(given.transit)
+    sample.destination = given.destination
+
+
+def _insert(session: Session, table: Any) -> Any:
+    return (sqlite_insert if session.get_bind().dialect.name == "sqlite" else pg_insert)(table)
+
+
+def _substance_row(session: Session, chemistry: Chemistry, item: ResolvedSubstance, now: datetime) -> Substance:
+    """The row of a substance, made where it is new. Two first reports at once are not an error."""
+    new = item.substance
+    if new is None:
+        raise AssertionError("called for a detection without a substance")
+    found = session.scalar(select(Substance).where(Substance.key == new.key))
+    if found is None:
+        values = _substance_values(new, item, chemistry, now)
+        session.execute(_insert(session, Substance).values(**values).on_conflict_do_nothing(index_elements=["key"]))
+        found = session.scalars(select(Substance).where(Substance.key == new.key)).one()
+        if found.id == values["id"]:
+            _store_names(session, found, new, item, chemistry)
+    if found.merged_into is not None:
+        found = session.get_one(Substance, found.merged_into)
+    return found
+
+
+def _substance_values(new: NewSubstance, item: ResolvedSubstance, chemistry: Chemistry, now: datetime) -> dict[str, Any]:
+    identity = new.identity
+    # the substance's own status is over the UN instruments; what a country adds stays with the detection
+    status = queries.un_status(new.assessment) if new.assessment is not None else item.legal_status
+    return {
+        "id": new_id(),
+        "key": new.key,
+        "name": new.name[:300],
+        "inchikey": identity.parent_inchikey if identity else None,
+        "connectivity": identity.connectivity if identity else None,
+        "smiles": identity.parent_smiles if identity else None,
+        "inchi": identity.parent_inchi if identity else None,
+        "formula": identity.formula if identity else None,
+        "monoisotopic_mass": identity.monoisotopic_mass if identity else None,
+        "identity": to_json(identity) if identity else None,
+        "chemical_group": new.chemical_group,
+        "effect_group": new.effect_group,
+        "group_rule": new.group_rule,
+        "ordinary": new.ordinary,
+        "harmful_adulterant": new.harmful_adulterant,
+        "shipped": new.shipped,
+        "legal_status": status,
+        "matches": item.matches,
+        "engine_version": chemistry.version,
+        "created_at": now,
+        "group_confirmed": False,
+    }
+
+
+def _store_names(session: Session, row: Substance, new: NewSubstance, item: ResolvedSubstance, chemistry: Chemistry) -> None:
+    seen = set()
+    names = chemistry.names.names_of(new.named.key) if new.named else ()
+    for name in names:
+        seen.add(name.folded)
+        session.add(
+            SubstanceName(
+                substance_id=row.id, name=name.name[:400], folded=name.folded[:400], kind=name.kind, source=name.source[:200]
+            )
+        )
+    reported = item.source.name
+    if not names and reported and fold(reported) and fold(reported) not in seen:
+        session.add(
+            SubstanceName(
+                substance_id=row.id, name=reported[:400], folded=fold(reported)[:400], kind="common", source="as first reported"
+            )
+        )
+
+
+def _detection_row(
+    row: Report, item: ResolvedSubstance, substance: Substance | None, submission: Submission, version: str
+) -> Detection:
+    source, report = item.source, submission.report
+    sampled = first_day(report.sample.date_sampled)
+    return Detection(
+        id=new_id(),
+        report_id=row.id,
+        position=item.position,
+        substance_id=substance.id if substance else None,
+        resolution=item.resolution,
+        resolution_class=item.group,
+        candidates=item.candidates,
+        reported_name=source.name,
+        reported_cas=source.cas,
+        reported_structure=source.structure.model_dump(exclude_none=True) if source.structure else None,
+        relation=source.relation,
+        abundance=source.abundance,
+        purity_percent=source.purity_percent,
+        purity_as=source.purity_as,
+        concentration=source.concentration.model_dump() if source.concentration else None,
+        techniques=list(item.techniques),
+        schymanski_level=source.schymanski_level,
+        reference_material=source.reference_material,
+        isomers_excluded=source.isomers_excluded,
+        confidence=item.confidence,
+        identity=to_json(item.assessment.identity) if item.assessment else None,
+        matches=item.matches,
+        legal_status=item.legal_status,
+        warnings=item.warnings,
+        engine_version=version,
+        org_id=row.org_id,
+        country=report.sample.country,
+        region=region_of(report.sample.country),
+        sampled_on=sampled,
+        month=f"{sampled:%Y-%m}",
+        context=report.sample.context,
+        received_at=submission.received_at,
+        tlp=report.tlp,
+        test=submission.principal.test,
+        counted=True,
+        report_version=row.version,
+    )
+
+
+def _substance_answer(item: ResolvedSubstance, substance: Substance | None, scope: Scope, other_labs: int) -> dict[str, Any]:
+    found = item.assessment
+    answer = {
+        "index": item.position,
+        "substance_id": substance.id if substance else None,
+        "name": substance.name if substance else None,
+        "reported_name": item.source.name,
+        "resolution": item.resolution,
+        "class": item.group,
+        "identity": to_json(found.identity) if found else None,
+        "confidence": item.confidence,
+        "confidence_because": list(item.because),
+        "legal_status": item.legal_status,
+        "status_by_instrument": to_json(found.status_by_instrument) if found else {},
+        "matches": item.matches,
+        "candidates": item.candidates,
+        "analogues": to_json(found.analogues) if found else [],
+        "first_in": scope.value,
+        "other_labs": other_labs,
+        "warnings": item.warnings,
+    }
+    if item.suggestions:
+        answer["suggestions"] = item.suggestions
+    return answer
+
+
+def _queue_for_curation(session: Session, item: ResolvedSubstance, now: datetime) -> None:
+    """One row a label, with how often it came."""
+    label = item.label[:400] or "(no name)"
+    statement = _insert(session, CurationItem).values(
+        id=new_id(),
+        folded=folded(label),
+        label=label,
+        reason=(item.curation_reason or "")[:40],
+        candidates=item.candidates or item.suggestions,
+        reports=1,
+        state="open",
+        first_seen=now,
+        last_seen=now,
+    )
+    session.execute(
+        statement.on_conflict_do_update(index_elements=["folded"], set_={"reports": CurationItem.reports + 1, "last_seen": now})
+    )
+
+
+def _store_cases(session: Session, row: Report, submission: Submission, detections: list[Detection]) -> list[CaseFacts]:
+    report = submission.report
+    sampled = first_day(report.sample.date_sampled)
+    facts = []
+    # case rows are at least AMBER whatever the report says
+    label = report.tlp if tlp_rank(report.tlp) >= tlp_rank("AMBER") else "AMBER"
+    for position, given in enumerate(report.cases):
+        if given.substances is not None:
+            roles = {reference.index: reference.role for reference in given.substances}
+        else:
+            roles = {d.position: given.role for d in detections if d.relation == "parent"}
+        same_country = given.country in (None, report.sample.country)
+        case = HarmCase(
+            id=new_id(),
+            report_id=row.id,
+            position=position,
+            country=given.country or report.sample.country,
+            subdivision=report.sample.subdivision if same_country else None,
+            month=given.month or f"{sampled:%Y-%m}",
+            seriousness=given.seriousness,
+            role=given.role,
+            exposure_evidence=given.exposure_evidence,
+            route=given.route,
+            pss=given.pss,
+            outcome=given.outcome,
+            intent=given.intent,
+            age_band=given.age_band,
+            sex=given.sex,
+            toxidrome=list(given.toxidrome),
+            naloxone=given.naloxone,
+            icd=list(given.icd),
+            tlp=label,
+            test=submission.principal.test,
+            counted=True,
+            report_version=row.version,
+            received_at=submission.received_at,
+        )
+        session.add(case)
+        session.flush()
+        session.add_all(
+            CaseSubstance(case_id=case.id, detection_id=detections[index].id, role=role) for index, role in roles.items()
+        )
+        facts.append(
+            CaseFacts(
+                case_id=case.id,
+                seriousness=case.seriousness,
+                exposure_evidence=case.exposure_evidence,
+                country=case.country,
+                subdivision=case.subdivision,
+                month=case.month,
+                roles=roles,
+            )
+        )
+    session.flush()
+    return facts
+
+
+def _detection_facts(detection: Detection, item: ResolvedSubstance, substance: Substance | None, scope: Scope) -> DetectionFacts:
+    facts = None
+    if substance is not None:
+        facts = SubstanceFacts(
+            id=substance.id,
+            key=substance.key,
+            name=substance.name,
+            chemical_group=substance.chemical_group,
+            effect_group=substance.effect_group,
+            controlled=item.legal_status == "controlled",
+            legal_status=item.legal_status,
+            inchikey=substance.inchikey,
+            alertable=not substance.ordinary,
+        )
+    return DetectionFacts(
+        detection_id=detection.id,
+        position=item.position,
+        substance=facts,
+        label=item.label,
+        resolution=item.resolution,
+        relation=item.source.relation,
+        confidence=item.confidence,
+        abundance=item.source.abundance,
+        first_in=scope,
+    )
+
+
+def _facts(
+    session: Session, row: Report, submission: Submission, detections: list[DetectionFacts], cases: list[CaseFacts]
+) -> ReportFacts:
+    report, principal, now = submission.report, submission.principal, submission.received_at
+    sampled = first_day(report.sample.date_sampled)
+    earlier = session.scalar(
+        select(func.count()).select_from(
+            select(Report.id).where(Report.org_id == principal.org_id).limit(NEW_LABORATORY_REPORTS + 1).subquery()
+        )
+    )
+    flagged = session.scalar(select(Organisation.flagged).where(Organisation.id == principal.org_id))
+    return ReportFacts(
+        report_id=row.id,
+        org_id=principal.org_id,
+        country=report.sample.country,
+        region=region_of(report.sample.country),
+        subdivision=report.sample.subdivision,
+        sampled_on=sampled,
+        month=f"{sampled:%Y-%m}",
+        tlp=report.tlp,
+        received_at=now,
+        test=principal.test,
+        quiet=submission.historical or now - _sample_time(report, now) > OLD_AFTER,
+        new_laboratory=(earlier or 0) <= NEW_LABORATORY_REPORTS,
+        flagged=bool(flagged),
+        sold_as=report.sample.sold_as,
+        detections=tuple(detections),
+        cases=tuple(cases),
+    )

@@ -1,0 +1,114 @@
+"""`create_app`: wiring and nothing else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from sqlalchemy import text
+
+from app import web
+from app.body import LimitBody
+from app.chemistry import Chemistry
+from app.context import AppContext
+from app.installation import is_demonstration
+from app.intake import api as intake_api
+from app.law import api as law_api
+from app.notifications import api as notifications_api
+from app.persistence import migrations
+from app.persistence.session import Database
+from app.screening import api as screening_api
+from app.settings import Settings
+from app.substances import api as substances_api
+from app.worker import Worker
+
+log = logging.getLogger("nps")
+
+DESCRIPTION = """Early-warning service for new psychoactive substances.
+
+Send `Authorization: Bearer KEY`. Errors are RFC 9457 problem documents. Lists page by cursor (`?limit=&cursor=`). Times are
+RFC 3339 in UTC, countries ISO 3166-1 alpha-2. Verdicts are information, not legal advice; the official text prevails."""
+
+
+class NotMigrated(Exception):
+    """The database is not at the newest migration; the message names the command."""
+
+
+def build_context(settings: Settings, *, chemistry: Chemistry | None = None, chemistry_workers: int = 2) -> AppContext:
+    """Database, secret and chemistry of one process. Raises NotMigrated where the database is behind this code."""
+    database = Database(settings.resolved_database_url)
+    if migrations.current(database.engine) != migrations.head(database.engine):
+        if not settings.embedded:
+            raise NotMigrated("The database is not at the newest migration. Run: nps migrate")
+        migrations.upgrade(database.engine)
+    database.check_durability()
+    context = AppContext(
+        settings=settings,
+        database=database,
+        secret=settings.secret(),
+        chemistry=chemistry or Chemistry(workers=chemistry_workers),
+    )
+    with database.read() as session:
+        context.demo = is_demonstration(session)
+    return context
+
+
+def create_app(settings: Settings, *, context: AppContext | None = None, run_worker: bool = False) -> FastAPI:
+    """The service as an ASGI application. With `run_worker`, alerts are carried by a worker in this process."""
+    context = context or build_context(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        worker = Worker(context) if run_worker else None
+        if settings.egress_allow:
+            log.warning("EGRESS_ALLOW lets deliveries reach: %s", ", ".join(f"{n}:{p or '*'}" for n, p in settings.egress_allow))
+        if worker is not None:
+            context.wake_worker = worker.wake
+            worker.start()
+        yield
+        if worker is not None:
+            worker.stop()
+        context.chemistry.close()
+        context.database.dispose()
+
+    app = FastAPI(
+        title="NPS Early Warning",
+        version="1",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+        docs_url=None,
+    )
+    app.state.context = context
+    app.add_middleware(LimitBody)
+    for module in (intake_api, screening_api, substances_api, law_api, notifications_api):
+        app.include_router(module.router)
+    _health(app, context)
+    web.install(app, context)
+    return app
+
+
+def _health(app: FastAPI, context: AppContext) -> None:
+    @app.get("/healthz", tags=["health"], summary="The process answers")
+    def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["health"], summary="The database answers and is migrated")
+    def readyz() -> JSONResponse:
+        with context.database.read() as session:
+            session.execute(text("SELECT 1"))
+        at_head = migrations.current(context.database.engine) == migrations.head(context.database.engine)
+        body = {"status": "ok" if at_head else "migration needed", "engine": context.chemistry.version}
+        return JSONResponse(body, status_code=200 if at_head else 503)
+
+
+def app_from_environment() -> FastAPI:
+    """For uvicorn's `--factory`: settings from the environment, worker in process."""
+    return create_app(Settings(), run_worker=True)
+
+
+def app_without_worker() -> FastAPI:
+    return create_app(Settings(), run_worker=False)

@@ -1,0 +1,1 @@
+"""Legal status of many structures at once, leaving no trace."""

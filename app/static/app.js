@@ -1,0 +1,79 @@
+// What script adds: copy buttons, list keys, focus after an answer, and a filter form that needs no button. Everything works without.
+"use strict";
+
+(() => {
+  const announce = (text) => {
+    const status = document.getElementById("announcer");
+    if (status) status.textContent = text;
+  };
+
+  // Copy buttons: hidden until script runs, because they do nothing without it
+  const prepare = (root) => {
+    for (const button of root.querySelectorAll("button[data-copy]")) button.hidden = false;
+  };
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-copy]");
+    if (!button || !navigator.clipboard) return;
+    navigator.clipboard.writeText(button.dataset.copy).then(() => {
+      const label = button.querySelector("[data-word]");
+      if (label) label.textContent = "Copied";
+      announce(`${button.dataset.what || "Text"} copied`);
+    });
+  });
+
+  // Show the password while it is typed
+  document.addEventListener("change", (event) => {
+    const box = event.target.closest("input[data-shows]");
+    if (!box) return;
+    const field = document.getElementById(box.dataset.shows);
+    if (field) field.type = box.checked ? "text" : "password";
+  });
+
+  // After an answer the focus goes to what the answer marks
+  document.addEventListener("htmx:afterSettle", (event) => {
+    prepare(document);
+    const target = event.detail.elt.matches("[data-focus]") ? event.detail.elt : event.detail.elt.querySelector("[data-focus]");
+    if (target) target.focus();
+  });
+
+  // Keys: "/" searches; in a list j, k and the arrows move, Enter opens, a goes to the row's Acknowledge button
+  const typing = (element) => element.closest("input, select, textarea, [contenteditable]");
+
+  const move = (row, step) => {
+    const rows = [...row.closest("[data-list]").querySelectorAll("[data-row]")];
+    const next = rows[rows.indexOf(row) + step];
+    if (next) (next.querySelector("[data-open]") || next).focus();
+  };
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
+    if (event.key === "/") {
+      const search = document.getElementById("header-search");
+      if (search) {
+        event.preventDefault();
+        search.focus();
+      }
+      return;
+    }
+    const list = event.target.closest("[data-list]");
+    if (!list) return;
+    const row = event.target.closest("[data-row]");
+    if (!row) return;
+    if (event.key === "j" || event.key === "ArrowDown") {
+      event.preventDefault();
+      move(row, 1);
+    } else if (event.key === "k" || event.key === "ArrowUp") {
+      event.preventDefault();
+      move(row, -1);
+    } else if (event.key === "a") {
+      const button = row.querySelector("[data-acknowledge]");
+      if (button) {
+        event.preventDefault();
+        button.focus();
+      }
+    }
+  });
+
+  prepare(document);
+})();

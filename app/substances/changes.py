@@ -1,0 +1,129 @@
+"""What changed lately, over what the reader may see: for the overview."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Text, case, cast, func, select
+from sqlalchemy.orm import Session
+
+from app.auth.permissions import Principal
+from app.persistence.models import Detection, Substance
+from app.substances.queries import existing_substances, months_back
+from app.substances.visibility import (
+    SHOWN_CONFIDENCES,
+    Cell,
+    masked_cell,
+    masks_detections,
+    readable_detections,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSubstance:
+    """A substance by its first detection. Counts are of the last 12 months, of this substance alone."""
+
+    id: str
+    name: str
+    chemical_group: str
+    legal_status: str
+    first_month: str
+    detections: Cell
+    countries: Cell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """Counts of the last 30 days, by the time of receipt."""
+
+    detections: Cell
+    countries: Cell
+    first_seen: Cell
+    home: Cell
+
+
+def last_received(session: Session, principal: Principal | None) -> datetime | None:
+    """When the last report that the reader may see came in."""
+    return session.scalar(select(func.max(Detection.received_at)).where(readable_detections(principal)))
+
+
+def recent_changes(session: Session, principal: Principal | None, *, now: datetime, days: int = 30) -> Changes:
+    """Two queries."""
+    mask = masks_detections(principal)
+    since = now - timedelta(days=days)
+    home = principal.country if principal else ""
+    row = session.execute(
+        select(
+            func.count(),
+            func.count(Detection.country.distinct()),
+            func.coalesce(func.sum(case((Detection.country == home, 1), else_=0)), 0),
+        ).where(
+            readable_detections(principal),
+            Detection.relation == "parent",
+            Detection.confidence.in_(SHOWN_CONFIDENCES),
+            Detection.received_at >= since,
+        )
+    ).one()
+    firsts = (
+        select(Detection.substance_id)
+        .where(
+            readable_detections(principal),
+            Detection.substance_id.is_not(None),
+            Detection.relation == "parent",
+            Detection.confidence.in_(SHOWN_CONFIDENCES),
+        )
+        .group_by(Detection.substance_id)
+        .having(func.min(Detection.received_at) >= since)
+        .subquery()
+    )
+    first_seen = session.scalar(select(func.count()).select_from(firsts)) or 0
+    detections = masked_cell(row[0], mask=mask)
+    return Changes(
+        detections=detections,
+        countries=masked_cell(row[1], mask=mask),
+        first_seen=masked_cell(first_seen, mask=mask),
+        home=masked_cell(int(row[2]), mask=mask),
+    )
+
+
+def newest_substances(session: Session, principal: Principal | None, *, now: datetime, limit: int) -> tuple[NewSubstance, ...]:
+    """The substances first detected most recently, newest first. One query."""
+    since = months_back(now, 12)[0]
+    first = func.min(Detection.sampled_on).label("first")
+    lately = case((Detection.month >= since, 1))
+    rows = session.execute(
+        select(
+            Substance,
+            func.min(Detection.month),
+            func.count(lately),
+            func.count(case((Detection.month >= since, cast(Detection.country, Text))).distinct()),
+        )
+        .join(Detection, Detection.substance_id == Substance.id)
+        .where(
+            readable_detections(principal),
+            Detection.relation == "parent",
+            Detection.confidence.in_(SHOWN_CONFIDENCES),
+            Substance.ordinary.is_(False),
+            existing_substances(principal),
+        )
+        .group_by(Substance.id)
+        .order_by(first.desc(), Substance.id)
+        .limit(limit)
+    ).all()
+    mask = masks_detections(principal)
+    found = []
+    for substance, first_month, detections, countries in rows:
+        cell = masked_cell(detections, mask=mask)
+        found.append(
+            NewSubstance(
+                id=substance.id,
+                name=substance.name,
+                chemical_group=substance.chemical_group,
+                legal_status=substance.legal_status,
+                first_month=first_month,
+                detections=cell,
+                countries=cell if cell.n is None else masked_cell(countries, mask=False),
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,204 @@
+"""Charts of a substance with all that belongs to them: finding, subtitle, table, denominator, caveat, source, downloads.
+
+Drawing, table, name and CSV come from one masked frame, so that none can say more than another.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from app.substances.findings import country_title, month_title
+from app.substances.queries import CountryCounts, MonthPoint, MonthSeries
+from app.substances.visibility import Cell, CellState
+from app.web import charts, words
+from app.web.places import country_name, region_name
+from app.web.templating import month as written_month
+
+MOST_BARS = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegendItem:
+    """A key of the legend: `kind` is the class of its swatch."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """A cell of a chart's table: what is shown, the words beside a shorthand, and what an export holds."""
+
+    text: str
+    note: str = ""
+    numeric: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A chart and its furniture. `rows` is the table; its first value is the row's heading."""
+
+    id: str
+    title: str
+    subtitle: str
+    picture: charts.Picture
+    legend: tuple[LegendItem, ...]
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Value, ...], ...]
+    source: str
+    denominator: str
+    caveat: str
+    csv_href: str
+    svg_href: str
+
+
+def _number(cell: Cell) -> Value:
+    text = f"{cell.n:,}" if cell.n is not None else cell.code
+    return Value(text=text, note=cell.words, numeric=True)
+
+
+def _alt(kind: str, period: str, title: str, cells: Iterable[tuple[str, Cell]]) -> str:
+    """At most 300 characters: kind of chart, period, finding, lowest and highest, what is missing."""
+    cells = list(cells)
+    known = [(name, cell.n) for name, cell in cells if cell.n is not None]
+    parts = [f"{kind}, {period}.", f"{title}."]
+    if known:
+        low, high = min(known, key=lambda pair: pair[1]), max(known, key=lambda pair: pair[1])
+        parts.append(f"Lowest {low[1]:,} ({low[0]}), highest {high[1]:,} ({high[0]}).")
+    for state, word in ((CellState.NO_DATA, "no data"), (CellState.MASKED, "masked")):
+        missing = sum(1 for _, cell in cells if cell.state is state)
+        if missing:
+            parts.append(f"{missing} {word}.")
+    parts.append("Table follows.")
+    return " ".join(parts)[:300]
+
+
+def _month_bar(point: MonthPoint, *, label: str) -> charts.Bar:
+    if point.total.n is None:
+        absence = "nodata" if point.total.state is CellState.NO_DATA else "masked"
+        return charts.Bar(key=point.month, parts=(), absence=absence)
+    if point.confirmed.n is None or point.probable.n is None:
+        parts: tuple[tuple[str, int], ...] = ((charts.OTHER, point.total.n),)
+    else:
+        parts = ((charts.CONFIRMED, point.confirmed.n), (charts.PROBABLE, point.probable.n))
+    return charts.Bar(key=point.month, parts=parts, arriving=point.arriving, label=label)
+
+
+def month_figure(name: str, series: MonthSeries, *, base: str, narrow_months: int = 24) -> Figure:
+    """Detections by month. `base` is the address of the substance; the phone's drawing shows the last two years."""
+    points = series.points
+    title = month_title(name, series)
+    period = f"{written_month(points[0].month)} to {written_month(points[-1].month)}"
+    highest = max((p for p in points if p.total.n), key=lambda p: p.total.n or 0, default=None)
+    bars = [_month_bar(p, label=f"{p.total.n:,}" if highest is not None and p is highest else "") for p in points]
+    states = {p.total.state for p in points}
+    unsplit = any(p.total.n and p.confirmed.n is None for p in points)
+    legend = [LegendItem(kind="confirmed", text="Confirmed"), LegendItem(kind="probable", text="Probable")]
+    if unsplit:
+        legend.append(LegendItem(kind="other", text="Confirmed or probable, split masked"))
+    if any(p.arriving and p.total.n for p in points):
+        legend.append(LegendItem(kind="arriving", text="Reports still arriving"))
+    if CellState.MASKED in states:
+        legend.append(LegendItem(kind="masked", text="[c] masked"))
+    if CellState.NO_DATA in states:
+        legend.append(LegendItem(kind="nodata", text="[x] no data"))
+    label = _alt("Bar chart of detections by month", period, title, ((written_month(p.month), p.total) for p in points))
+    return Figure(
+        id="by-month",
+        title=title,
+        subtitle=f"Detections by month of the sample, all countries, {period}, confirmed and probable",
+        picture=charts.picture(
+            charts.month_bars(bars, width=700, height=220),
+            charts.month_bars(bars[-narrow_months:], width=310, height=190),
+            label=label,
+        ),
+        legend=tuple(legend),
+        columns=("Month", "Detections", "Confirmed", "Probable", "Remark"),
+        rows=tuple(
+            (
+                Value(text=written_month(p.month)),
+                _number(p.total),
+                _number(p.confirmed),
+                _number(p.probable),
+                Value(text="Reports still arriving" if p.arriving else ""),
+            )
+            for p in reversed(points)
+        ),
+        source=f"Source: reports of {words.count(series.laboratories, 'laboratory', 'laboratories')} to this service, "
+        "as far as you may see.",
+        denominator="Tests done are not reported for these laboratories: counts only, no rate.",
+        caveat=f"{words.WHO_TESTED} Stereoisomers are counted together.",
+        csv_href=f"{base}/detections-by-month.csv",
+        svg_href=f"{base}/detections-by-month.svg",
+    )
+
+
+def country_figure(name: str, counts: CountryCounts, *, period: str, base: str) -> Figure:
+    """Detections by country: the first bars drawn, all of them in the table."""
+    title = country_title(name, counts)
+    drawn = counts.rows[:MOST_BARS]
+    bars = [
+        charts.Bar(key=country_name(row.country), parts=((charts.CONFIRMED, row.total.n),), label=f"{row.total.n:,}")
+        if row.total.n is not None
+        else charts.Bar(key=country_name(row.country), parts=(), absence="masked", label="[c] masked")
+        for row in drawn
+    ] or [charts.Bar(key="No country", parts=((charts.CONFIRMED, 0),), label="0")]
+    label = _alt("Bar chart of detections by country", period, title, ((country_name(row.country), row.total) for row in drawn))
+    more = f" Drawn: the first {MOST_BARS} of {len(counts.rows)}." if len(counts.rows) > MOST_BARS else ""
+    legend = [LegendItem(kind="confirmed", text="Confirmed or probable")]
+    if any(row.total.n is None for row in drawn):
+        legend.append(LegendItem(kind="masked", text="[c] masked"))
+    zero = tuple(
+        (
+            Value(text=country_name(country)),
+            Value(text=""),
+            Value(text="0", numeric=True),
+            Value(text=""),
+            Value(text=""),
+        )
+        for country in counts.silent
+    )
+    return Figure(
+        id="by-country",
+        title=title,
+        subtitle=f"Detections by country of the sample, {period}, confirmed and probable.{more}",
+        picture=charts.picture(
+            charts.ranked_bars(bars, width=540, label_limit=180),
+            charts.ranked_bars(bars, width=190, label_limit=110),
+            label=label,
+        ),
+        legend=tuple(legend),
+        columns=("Country", "Region", "Detections", "First month", "Last month"),
+        rows=tuple(
+            (
+                Value(text=country_name(row.country)),
+                Value(text=region_name(row.region)),
+                _number(row.total),
+                Value(text=written_month(row.first_month)),
+                Value(text=written_month(row.last_month)),
+            )
+            for row in counts.rows
+        )
+        + zero,
+        source="Source: reports to this service, as far as you may see.",
+        denominator=f"{words.count(counts.reporting, 'country reports', 'countries report')} in this period. "
+        "Every other country is [x] no data, not zero.",
+        caveat=f"{words.WHO_TESTED} A longer bar may mean more testing.",
+        csv_href=f"{base}/detections-by-country.csv",
+        svg_href=f"{base}/detections-by-country.svg",
+    )
+
+
+def to_csv(figure: Figure, *, demonstration: bool) -> str:
+    """The figure's table as CSV: counts or their shorthand, the meaning of a shorthand in a column of its own."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow([*figure.columns, "Note", *(["Data"] if demonstration else [])])
+    for row in figure.rows:
+        notes = sorted({value.note for value in row if value.note})
+        texts = [value.text.replace(",", "") if value.numeric else value.text for value in row]
+        writer.writerow([*texts, "; ".join(notes), *(["synthetic demonstration data"] if demonstration else [])])
+    return out.getvalue()

@@ -1,0 +1,466 @@
+"""Pages of the substances: the list with its search, and one substance with its charts and downloads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from markupsafe import Markup
+from sqlalchemy.orm import Session
+from starlette.responses import RedirectResponse, Response
+
+from app.auth.permissions import Principal
+from app.auth.sessions import MaybeViewer
+from app.context import AppContext, Context
+from app.notifications.inbox import AlertRow, alerts_for
+from app.problems import Problem
+from app.substances import figures, queries
+from app.substances.figures import Figure
+from app.substances.queries import CaseSummary, MergedInto, SubstanceDetail
+from app.substances.search import CursorError, Sort, SubstanceRow, search_substances
+from app.substances.visibility import MASKED, Cell, CellState, counted
+from app.web import words
+from app.web.frame import Crumb, build_frame, is_demonstration
+from app.web.templating import Page, day, with_query
+from app.web.templating import month as written_month
+from chem.depiction import depict_svg
+from chem.errors import StructureError
+from chem.values import INSTRUMENT_ORDER, UN_INSTRUMENTS, Coverage
+
+router = APIRouter(include_in_schema=False)
+
+LIMIT = 50
+DRAWING = (320, 240)
+UNREADABLE = "There is no substance with this address, or you may not see it."
+_DESCENDING_FIRST = frozenset({Sort.DETECTIONS, Sort.COUNTRIES, Sort.LAST})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A heading of the list: `order` is its aria-sort, `href` sorts by it."""
+
+    text: str
+    href: str | None
+    order: str | None
+    numeric: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActiveFilter:
+    text: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListContext:
+    q: str
+    group: str
+    status: str
+    sort: str
+    summary: str
+    rows: tuple[SubstanceRow, ...]
+    columns: tuple[Column, ...]
+    active: tuple[ActiveFilter, ...]
+    exact: bool
+    contains_href: str | None
+    near: tuple[tuple[str, str], ...]
+    next_href: str | None
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyFigure:
+    name: str
+    cell: Cell
+    note: str = ""
+    href: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchLine:
+    """One provision in words, with what a reader needs to check it."""
+
+    sentence: str
+    explanation: str
+    carve_outs: tuple[str, ...]
+    dates: str
+    text_status: str
+    rule: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstrumentStatus:
+    name: str
+    status: str
+    edition: str
+    matches: tuple[MatchLine, ...]
+    not_coded: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetailContext:
+    substance: SubstanceDetail
+    merged_note: str | None
+    also: str
+    drawing: Markup | None
+    verdict: str
+    more: int
+    coverage_sentence: str | None
+    key_figures: tuple[KeyFigure, ...]
+    instruments: tuple[InstrumentStatus, ...]
+    by_month: Figure
+    by_country: Figure
+    confidence: tuple[tuple[str, Cell], ...]
+    cases: CaseSummary
+    alerts: tuple[AlertRow, ...]
+    stereo: str | None
+    identity_warnings: tuple[str, ...]
+    contents: tuple[tuple[str, str], ...]
+
+
+CONTENTS = (
+    ("status", "Status by instrument"),
+    ("trend", "Trend"),
+    ("countries", "Countries"),
+    ("confidence", "How sure"),
+    ("cases", "Cases"),
+    ("alerts", "Alerts"),
+    ("identity", "Identity"),
+    ("names", "Names"),
+)
+
+
+def _order(sort: str | None, text: str) -> tuple[Sort, bool]:
+    """`-name` sorts downwards. Unknown orders fall back to the default: most detections first."""
+    wanted = (sort or "").removeprefix("-")
+    if wanted in set(Sort):
+        return Sort(wanted), (sort or "").startswith("-")
+    return (Sort.NAME, False) if text else (Sort.DETECTIONS, True)
+
+
+@router.get("/substances")
+def substances(
+    request: Request,
+    context: Context,
+    viewer: MaybeViewer,
+    q: Annotated[str, Query(max_length=400)] = "",
+    group: str = "",
+    status: str = "",
+    match: str = "",
+    sort: str | None = None,
+    cursor: str | None = None,
+) -> Response:
+    """The list. An InChIKey or another text that means exactly one substance shows that one row."""
+    q = q.strip()
+    group = group if group in words.CHEMICAL_GROUPS else ""
+    status = status if status in words.LEGAL_STATUS else ""
+    order, descending = _order(sort, q)
+    principal = viewer.principal if viewer else None
+    with context.database.read() as session:
+        try:
+            found = search_substances(
+                session,
+                principal,
+                now=context.now(),
+                text=q,
+                contains=match == "contains",
+                chemical_group=group or None,
+                legal_status=status or None,
+                sort=order,
+                descending=descending,
+                limit=LIMIT,
+                cursor=cursor,
+            )
+        except CursorError as error:
+            raise Problem("validation", f"The list cannot go on from there: {error}. Open it again from the start.") from error
+        frame = build_frame(request, context, session, viewer, title="Substances", crumbs=(Crumb(text="Overview", href="/"),))
+    kept = {"q": q, "group": group, "status": status, "match": match}
+    written = ("-" if descending else "") + order.value
+    page = ListContext(
+        q=q,
+        group=group,
+        status=status,
+        sort=sort or "",
+        summary=words.count(found.total, "substance", "substances"),
+        rows=found.items,
+        columns=_columns(kept, order, descending=descending),
+        active=_active(kept, sort),
+        exact=found.exact,
+        contains_href=with_query("/substances", q=q, group=group, status=status, match="contains", sort=sort) if q else None,
+        near=found.near,
+        next_href=with_query("/substances", **kept, sort=written, cursor=found.next_cursor) if found.next_cursor else None,
+        limit=LIMIT,
+    )
+    return Page("substances/list.html", frame, page)
+
+
+def _columns(kept: Mapping[str, str], order: Sort, *, descending: bool) -> tuple[Column, ...]:
+    def column(text: str, key: Sort | None, *, numeric: bool = False) -> Column:
+        if key is None:
+            return Column(text=text, href=None, order=None)
+        here = key is order
+        down = not descending if here else key in _DESCENDING_FIRST
+        return Column(
+            text=text,
+            href=with_query("/substances", **kept, sort=("-" if down else "") + key.value),
+            order=("descending" if descending else "ascending") if here else None,
+            numeric=numeric,
+        )
+
+    return (
+        column("Substance", Sort.NAME),
+        column("Group", None),
+        column("Status", None),
+        column("Detections", Sort.DETECTIONS, numeric=True),
+        column("Countries", Sort.COUNTRIES, numeric=True),
+        column("Last detected", Sort.LAST),
+    )
+
+
+def _active(kept: Mapping[str, str], sort: str | None) -> tuple[ActiveFilter, ...]:
+    shown = {
+        "q": f"text: {kept['q']}",
+        "group": f"group: {words.CHEMICAL_GROUPS.get(kept['group'], '')}",
+        "status": f"status: {words.LEGAL_STATUS.get(kept['status'], '')}",
+    }
+    return tuple(
+        ActiveFilter(text=text, href=with_query("/substances", **{**kept, name: ""}, sort=sort))
+        for name, text in shown.items()
+        if kept[name]
+    )
+
+
+def _found(session: Session, principal: Principal | None, substance_id: str) -> SubstanceDetail | MergedInto:
+    found = queries.substance_detail(session, principal, substance_id)
+    if found is None:
+        raise Problem("not-found", UNREADABLE)
+    return found
+
+
+def _period() -> str:
+    return "last 36 months"
+
+
+def _figures(
+    session: Session, principal: Principal | None, substance: SubstanceDetail, context: AppContext
+) -> tuple[Figure, Figure, queries.MonthSeries, queries.CountryCounts]:
+    now = context.now()
+    base = f"/substances/{substance.id}"
+    series = queries.detections_by_month(session, principal, substance.members, now=now)
+    countries = queries.detections_by_country(session, principal, substance.members, now=now)
+    return (
+        figures.month_figure(substance.name, series, base=base),
+        figures.country_figure(substance.name, countries, period=_period(), base=base),
+        series,
+        countries,
+    )
+
+
+@router.get("/substances/{substance_id}")
+def substance(request: Request, context: Context, viewer: MaybeViewer, substance_id: str, merged: str | None = None) -> Response:
+    principal = viewer.principal if viewer else None
+    now = context.now()
+    with context.database.read() as session:
+        found = _found(session, principal, substance_id)
+        if isinstance(found, MergedInto):
+            return RedirectResponse(with_query(f"/substances/{found.id}", merged=substance_id), status_code=301)
+        by_month, by_country, series, countries = _figures(session, principal, found, context)
+        split = queries.confidence_split(session, principal, found.members, now=now)
+        cases = queries.cases_of(session, principal, found.members)
+        alerts = alerts_for(session, principal, substance_ids=found.members, limit=10)
+        frame = build_frame(
+            request,
+            context,
+            session,
+            viewer,
+            title=found.name,
+            crumbs=(Crumb(text="Overview", href="/"), Crumb(text="Substances", href="/substances")),
+        )
+    coverage = tuple(context.chemistry.coverage(now.date()))
+    page = DetailContext(
+        substance=found,
+        merged_note=f"{merged} was merged into this substance; its address leads here." if merged else None,
+        also=_also(found),
+        drawing=_drawing(found),
+        verdict=words.verdict(found.legal_status, found.matches, label=found.name),
+        more=words.and_more(found.legal_status, found.matches),
+        coverage_sentence=coverage_sentence(found, coverage, now.date()),
+        key_figures=_key_figures(series, countries, split, cases),
+        instruments=_instruments(found, coverage),
+        by_month=by_month,
+        by_country=by_country,
+        confidence=split.rows,
+        cases=cases,
+        alerts=alerts.rows,
+        stereo=words.said(words.STEREO, found.identity["stereo"]) if found.identity and found.identity.get("stereo") else None,
+        identity_warnings=tuple(w["detail"] for w in (found.identity or {}).get("warnings", ())),
+        contents=CONTENTS,
+    )
+    return Page("substances/detail.html", frame, page)
+
+
+def _also(substance: SubstanceDetail) -> str:
+    other = [n.name for n in substance.names if n.kind in {"common", "code", "abbreviation"} and n.name != substance.name]
+    return ", ".join(other[:4])
+
+
+def _drawing(substance: SubstanceDetail) -> Markup | None:
+    """The structure with the atoms of the deciding match marked; None where there is nothing that can be drawn."""
+    if substance.smiles is None:
+        return None
+    atoms = next((tuple(match["atoms"]) for match in words.counting(substance.matches)), ())
+    try:
+        svg = depict_svg(substance.smiles, atoms, width=DRAWING[0], height=DRAWING[1])
+    except StructureError:
+        return None
+    named = f'<svg role="img" aria-label="Structure of {Markup.escape(substance.name)}" '
+    return Markup(svg.replace("<svg ", named, 1))  # noqa: S704 - drawn here from a parsed structure; the name is escaped
+
+
+def coverage_sentence(substance: SubstanceDetail, coverage: tuple[Coverage, ...], today: date) -> str | None:
+    """What "no match" rests on: the instruments compared, and what of them is not in the data."""
+    if substance.legal_status != "not_controlled":
+        return None
+    un = [item for item in coverage if item.instrument in UN_INSTRUMENTS]
+    gaps = [text for item in un for text in item.not_coded]
+    shown = "; ".join(gaps[:2]) + (f"; and {len(gaps) - 2} more below" if len(gaps) > 2 else "")
+    missing = f" Not covered: {shown}." if gaps else ""
+    return f"No match in what is covered: {words.count(len(un), 'instrument', 'instruments')}, editions of {day(today)}.{missing}"
+
+
+def _instruments(substance: SubstanceDetail, coverage: tuple[Coverage, ...]) -> tuple[InstrumentStatus, ...]:
+    def place(item: Coverage) -> int:
+        return INSTRUMENT_ORDER.index(item.instrument) if item.instrument in INSTRUMENT_ORDER else len(INSTRUMENT_ORDER)
+
+    found = []
+    for item in sorted(coverage, key=place):
+        matches = [match for match in substance.matches if match["instrument"] == item.instrument]
+        counting = words.counting(matches)
+        if substance.smiles is None and not matches:
+            status = "unresolved"
+        elif any(match["certainty"] == "certain" for match in counting):
+            status = "controlled"
+        else:
+            status = "possibly_controlled" if counting else "not_controlled"
+        found.append(
+            InstrumentStatus(
+                name=words.instrument(item.instrument),
+                status=status,
+                edition=item.edition,
+                matches=tuple(_match_line(match) for match in matches),
+                not_coded=tuple(item.not_coded),
+            )
+        )
+    return tuple(found)
+
+
+def _match_line(match: Mapping[str, Any]) -> MatchLine:
+    sentence = f"{words.schedule(match['schedule'])}, {words.basis(match)}"
+    if not match["captured"]:
+        elsewhere = match["captured_elsewhere"] or "another entry"
+        sentence = f"Meets the class rule, but is named in {elsewhere}: this rule does not count."
+    elif match["certainty"] == "possible":
+        sentence = f"Possibly: {sentence}; {words.REASONS.get(match['reason'] or '', 'not every condition can be decided')}"
+    if match["effective_from"]:
+        dates = f"In force since {day(date.fromisoformat(match['effective_from']))}"
+    elif match["not_before"]:
+        dates = f"In force, start not on file, not before {day(date.fromisoformat(match['not_before']))}"
+    else:
+        dates = "In force, start not on file"
+    return MatchLine(
+        sentence=sentence,
+        explanation=match["explanation"],
+        carve_outs=tuple(match["carve_outs"]),
+        dates=dates,
+        text_status=words.said(words.TEXT_STATUS, match["text_status"]),
+        rule=match["rule"],
+        source=match["source"],
+    )
+
+
+def _key_figures(
+    series: queries.MonthSeries, countries: queries.CountryCounts, split: queries.ConfidenceSplit, cases: CaseSummary
+) -> tuple[KeyFigure, ...]:
+    lately = [point.total for point in series.points[-12:]]
+    shown = sum(cell.n or 0 for cell in lately)
+    hidden = any(cell.state is CellState.MASKED for cell in lately)
+    grades = dict(split.rows)
+    confirmed, probable = grades["confirmed"], grades["probable"]
+    note = ""
+    if hidden:
+        note = f"at least {shown:,}"
+    elif confirmed.n is not None and probable.n is not None:
+        note = f"confirmed {confirmed.n:,}, probable {probable.n:,}"
+    first = min((row.first_month for row in countries.rows), default=None)
+    return (
+        KeyFigure(name="Detections, 12 months", cell=MASKED if hidden else counted(shown), note=note, href="#trend"),
+        KeyFigure(
+            name="Countries, 36 months",
+            cell=counted(len(countries.rows)),
+            note=f"of {countries.reporting} reporting" + (f", since {written_month(first)}" if first else ""),
+            href="#countries",
+        ),
+        KeyFigure(
+            name="Deaths naming it",
+            cell=cases.deaths,
+            note=_sole(cases) if cases.any else words.HARM_UNKNOWN,
+            href="#cases" if cases.any else None,
+        ),
+        KeyFigure(
+            name="Confirmed share",
+            cell=MASKED if confirmed.n is None or probable.n is None else counted(_percent(confirmed.n, probable.n)),
+            note="percent of confirmed and probable" if (confirmed.n or probable.n) else "no detections in 12 months",
+            href="#confidence",
+        ),
+    )
+
+
+def _sole(cases: CaseSummary) -> str:
+    return f"sole cause in {cases.sole_cause.n}" if cases.sole_cause.n is not None else "sole cause masked"
+
+
+def _percent(confirmed: int, probable: int) -> int:
+    return round(100 * confirmed / (confirmed + probable)) if confirmed + probable else 0
+
+
+def _one_figure(context: AppContext, principal: Principal | None, substance_id: str, which: str) -> tuple[Figure, str, bool]:
+    """One figure of a substance, its name for a file, and whether the data are synthetic."""
+    with context.database.read() as session:
+        found = _found(session, principal, substance_id)
+        if isinstance(found, MergedInto):
+            found = _found(session, principal, found.id)
+        if isinstance(found, MergedInto):
+            raise Problem("not-found", UNREADABLE)
+        by_month, by_country, _, _ = _figures(session, principal, found, context)
+        demonstration = context.demo or is_demonstration(session)
+    figure = by_month if which == "month" else by_country
+    stem = "".join(c if c.isalnum() or c in "-," else "-" for c in found.name).strip("-") or "substance"
+    return figure, f"{stem.encode('ascii', 'ignore').decode()}-{figure.id}", demonstration
+
+
+@router.get("/substances/{substance_id}/detections-by-{which}.csv")
+def figure_csv(context: Context, viewer: MaybeViewer, substance_id: str, which: str) -> Response:
+    if which not in {"month", "country"}:
+        raise Problem("not-found", UNREADABLE)
+    figure, name, demonstration = _one_figure(context, viewer.principal if viewer else None, substance_id, which)
+    return Response(
+        figures.to_csv(figure, demonstration=demonstration),
+        media_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}.csv"', "Cache-Control": "private, no-store"},
+    )
+
+
+@router.get("/substances/{substance_id}/detections-by-{which}.svg")
+def figure_svg(context: Context, viewer: MaybeViewer, substance_id: str, which: str) -> Response:
+    if which not in {"month", "country"}:
+        raise Problem("not-found", UNREADABLE)
+    figure, name, _ = _one_figure(context, viewer.principal if viewer else None, substance_id, which)
+    return Response(
+        figure.picture.download,
+        media_type="image/svg+xml",
+        headers={"Content-Disposition": f'attachment; filename="{name}.svg"', "Cache-Control": "private, no-store"},
+    )

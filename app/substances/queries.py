@@ -1,0 +1,373 @@
+"""Questions about substances, answered over what the reader may see. Pages, API and exports ask here, so that they agree.
+
+Counts are of detections with relation `parent`, of the whole connectivity group (stereoisomers together), confirmed and probable
+unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, func, literal, or_, select
+from sqlalchemy.orm import Session, selectinload
+
+from app.auth.permissions import Principal, Role
+from app.persistence.models import CaseSubstance, Detection, HarmCase, Substance
+from app.substances.visibility import (
+    MASK_BELOW,
+    MASKED,
+    NO_DATA,
+    SHOWN_CONFIDENCES,
+    Cell,
+    Total,
+    cells,
+    counted,
+    counted_cases,
+    masks_detections,
+    readable_cases,
+    readable_detections,
+    total_of,
+)
+
+MOST_LAGS = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Name:
+    name: str
+    kind: str
+    language: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubstanceDetail:
+    """One substance with its names. `members`: ids of its connectivity group, itself included, that exist for the reader."""
+
+    id: str
+    name: str
+    names: tuple[Name, ...]
+    inchikey: str | None
+    connectivity: str | None
+    smiles: str | None
+    inchi: str | None
+    formula: str | None
+    monoisotopic_mass: float | None
+    identity: dict[str, Any] | None
+    chemical_group: str
+    effect_group: str
+    group_rule: str | None
+    group_confirmed: bool
+    ordinary: bool
+    harmful_adulterant: bool
+    legal_status: str
+    matches: tuple[dict[str, Any], ...]
+    engine_version: str
+    created_at: datetime
+    members: tuple[str, ...]
+    stereo_siblings: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergedInto:
+    """The id asked for belongs to a substance that was merged into another one."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonthPoint:
+    """One month. `total` is no data where no report at all is known of; `arriving` while reports of it are still expected."""
+
+    month: str
+    total: Cell
+    confirmed: Cell
+    probable: Cell
+    arriving: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaboratoryYears:
+    """Counts of one laboratory in the last 12 full months and the 12 before; only a panel is ever shown, never one of them."""
+
+    before: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MonthSeries:
+    """Detections by month of the sample, oldest first."""
+
+    points: tuple[MonthPoint, ...]
+    total: Total
+    laboratories: int
+    panel: tuple[LaboratoryYears, ...]
+    masked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountryCount:
+    country: str
+    region: str
+    total: Cell
+    first_month: str
+    last_month: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountryCounts:
+    """Detections by country, most first (masked ones last, by name of the code); `silent` report, but not this substance."""
+
+    rows: tuple[CountryCount, ...]
+    silent: tuple[str, ...]
+    reporting: int
+    total: Total
+    masked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfidenceSplit:
+    """How well the detections of a period are identified, all four grades, as (confidence, cell)."""
+
+    rows: tuple[tuple[str, Cell], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseSummary:
+    """Harm cases naming the substance. `any` is false where none is known of: harm is then unknown, not nil."""
+
+    any: bool
+    deaths: Cell
+    sole_cause: Cell
+    by_seriousness: tuple[tuple[str, Cell], ...]
+
+
+def months_back(now: datetime, months: int) -> tuple[str, ...]:
+    """The last so many months up to that of `now`, oldest first, as YYYY-MM."""
+    last = now.year * 12 + now.month - 1
+    return tuple(f"{index // 12:04d}-{index % 12 + 1:02d}" for index in range(last - months + 1, last + 1))
+
+
+def existing_substances(principal: Principal | None) -> ColumnElement[bool]:
+    """Substances that exist for this reader: shipped ones, and those in a detection they may read. Analysts see all."""
+    if principal is not None and principal.role is Role.ANALYST:
+        return Substance.merged_into.is_(None)
+    seen = (
+        select(literal(1))
+        .where(Detection.substance_id == Substance.id, readable_detections(principal))
+        .correlate(Substance)
+        .exists()
+    )
+    return and_(Substance.merged_into.is_(None), or_(Substance.shipped, seen))
+
+
+def substance_detail(session: Session, principal: Principal | None, substance_id: str) -> SubstanceDetail | MergedInto | None:
+    """The substance; where it was merged, the id to go to; None where it does not exist for this reader."""
+    row = session.scalar(select(Substance).where(Substance.id == substance_id).options(selectinload(Substance.names)))
+    if row is None:
+        return None
+    wanted = Substance.id == (row.merged_into or row.id)
+    if row.connectivity is not None and row.merged_into is None:
+        wanted = Substance.connectivity == row.connectivity
+    group = session.execute(
+        select(Substance.id, Substance.name).where(wanted, existing_substances(principal)).order_by(Substance.id)
+    ).all()
+    if row.merged_into is not None:
+        return MergedInto(id=row.merged_into) if group else None
+    if row.id not in {member.id for member in group}:
+        return None
+    kinds = ("common", "systematic", "code", "abbreviation", "brand", "street", "misspelling")
+    names = sorted(row.names, key=lambda n: (kinds.index(n.kind) if n.kind in kinds else len(kinds), n.name.lower()))
+    return SubstanceDetail(
+        id=row.id,
+        name=row.name,
+        names=tuple(Name(name=n.name, kind=n.kind, language=n.language, source=n.source) for n in names),
+        inchikey=row.inchikey,
+        connectivity=row.connectivity,
+        smiles=row.smiles,
+        inchi=row.inchi,
+        formula=row.formula,
+        monoisotopic_mass=row.monoisotopic_mass,
+        identity=row.identity,
+        chemical_group=row.chemical_group,
+        effect_group=row.effect_group,
+        group_rule=row.group_rule,
+        group_confirmed=row.group_confirmed,
+        ordinary=row.ordinary,
+        harmful_adulterant=row.harmful_adulterant,
+        legal_status=row.legal_status,
+        matches=tuple(row.matches),
+        engine_version=row.engine_version,
+        created_at=row.created_at,
+        members=tuple(member.id for member in group),
+        stereo_siblings=tuple((member.id, member.name) for member in group if member.id != row.id),
+    )
+
+
+def detections_of(
+    principal: Principal | None, substance_ids: Sequence[str], *, confidences: Sequence[str] = SHOWN_CONFIDENCES
+) -> ColumnElement[bool]:
+    """The detections that count for these substances and this reader."""
+    return and_(
+        Detection.substance_id.in_(substance_ids),
+        Detection.relation == "parent",
+        Detection.confidence.in_(confidences),
+        readable_detections(principal),
+    )
+
+
+def detections_by_month(
+    session: Session, principal: Principal | None, substance_ids: Sequence[str], *, now: datetime, months: int = 36
+) -> MonthSeries:
+    """Counts by month of the sample, confirmed and probable. Three queries."""
+    period = months_back(now, months)
+    rows = session.execute(
+        select(Detection.month, Detection.confidence, Detection.org_id, func.count())
+        .where(detections_of(principal, substance_ids), Detection.month >= period[0], Detection.month <= period[-1])
+        .group_by(Detection.month, Detection.confidence, Detection.org_id)
+    ).all()
+    by_month: Counter[str] = Counter()
+    split: Counter[tuple[str, str]] = Counter()
+    by_laboratory: dict[str, Counter[str]] = defaultdict(Counter)
+    for month, confidence, org_id, n in rows:
+        by_month[month] += n
+        split[month, confidence] += n
+        by_laboratory[org_id][month] += n
+
+    mask = masks_detections(principal)
+    reporting = _reporting_months(session, principal, period[0])
+    totals = cells({month: by_month[month] for month in period if month in reporting}, mask=mask)
+    arriving = _arriving(session, principal, substance_ids, period, now)
+    points = []
+    for month in period:
+        total = totals.get(month, NO_DATA)
+        parts = {c: split[month, c] for c in SHOWN_CONFIDENCES}
+        hide = mask and any(0 < n < MASK_BELOW for n in parts.values())
+        points.append(
+            MonthPoint(
+                month=month,
+                total=total,
+                confirmed=_part(total, parts["confirmed"], hide=hide),
+                probable=_part(total, parts["probable"], hide=hide),
+                arriving=month in arriving,
+            )
+        )
+    full = period[-25:-1]
+    panel = tuple(
+        LaboratoryYears(before=sum(found[m] for m in full[:12]), last=sum(found[m] for m in full[12:]))
+        for found in by_laboratory.values()
+    )
+    return MonthSeries(points=tuple(points), total=total_of(totals), laboratories=len(by_laboratory), panel=panel, masked=mask)
+
+
+def _part(total: Cell, n: int, *, hide: bool) -> Cell:
+    """A month's count of one confidence, absent in the way in which the month is."""
+    if total.n is None:
+        return total
+    return MASKED if hide else counted(n)
+
+
+def _reporting_months(session: Session, principal: Principal | None, since: str) -> frozenset[str]:
+    """Months in which any report is known of: without one, a count is not zero but no data."""
+    query = select(Detection.month).where(readable_detections(principal), Detection.month >= since).distinct()
+    return frozenset(session.scalars(query))
+
+
+def _arriving(
+    session: Session, principal: Principal | None, substance_ids: Sequence[str], period: Sequence[str], now: datetime
+) -> frozenset[str]:
+    """Months of which less than 90 % of the reports have come, judged by how long the last two years' took.
+
+    With fewer than 30 earlier detections only the running month counts as unfinished.
+    """
+    rows = session.execute(
+        select(Detection.sampled_on, Detection.received_at)
+        .where(detections_of(principal, substance_ids), Detection.received_at >= now - timedelta(days=730))
+        .order_by(Detection.received_at.desc())
+        .limit(MOST_LAGS)
+    ).all()
+    lags = sorted((received.date() - sampled).days for sampled, received in rows)
+    unfinished = {period[-1]}
+    if len(lags) >= 30:
+        needed = lags[min(int(len(lags) * 0.9), len(lags) - 1)]
+        for month in period[-6:]:
+            middle = date(int(month[:4]), int(month[5:]), 15)
+            if (now.date() - middle).days < min(needed, 150):
+                unfinished.add(month)
+    return frozenset(unfinished)
+
+
+def detections_by_country(
+    session: Session, principal: Principal | None, substance_ids: Sequence[str], *, now: datetime, months: int = 36
+) -> CountryCounts:
+    """Counts by country of the sample, confirmed and probable. Two queries."""
+    period = months_back(now, months)
+    rows = session.execute(
+        select(Detection.country, Detection.region, func.count(), func.min(Detection.month), func.max(Detection.month))
+        .where(detections_of(principal, substance_ids), Detection.month >= period[0], Detection.month <= period[-1])
+        .group_by(Detection.country, Detection.region)
+    ).all()
+    reporting = set(
+        session.scalars(select(Detection.country).where(readable_detections(principal), Detection.month >= period[0]).distinct())
+    )
+    mask = masks_detections(principal)
+    found = cells({row[0]: row[2] for row in rows}, mask=mask)
+    listed = [
+        CountryCount(country=country, region=region, total=found[country], first_month=first, last_month=last)
+        for country, region, _, first, last in rows
+    ]
+    listed.sort(key=lambda row: (row.total.n is None, -(row.total.n or 0), row.country))
+    silent = tuple(sorted(reporting - set(found)))
+    return CountryCounts(rows=tuple(listed), silent=silent, reporting=len(reporting), total=total_of(found), masked=mask)
+
+
+def confidence_split(
+    session: Session, principal: Principal | None, substance_ids: Sequence[str], *, now: datetime, months: int = 12
+) -> ConfidenceSplit:
+    """Detections of the last months by confidence, all four grades. One query."""
+    grades = ("confirmed", "probable", "tentative", "screening")
+    period = months_back(now, months)
+    rows = session.execute(
+        select(Detection.confidence, func.count())
+        .where(
+            detections_of(principal, substance_ids, confidences=grades),
+            Detection.month >= period[0],
+            Detection.month <= period[-1],
+        )
+        .group_by(Detection.confidence)
+    ).all()
+    counts = dict.fromkeys(grades, 0)
+    for confidence, n in rows:
+        counts[confidence] = n
+    found = cells(counts, mask=masks_detections(principal))
+    return ConfidenceSplit(rows=tuple((grade, found[grade]) for grade in grades))
+
+
+def cases_of(session: Session, principal: Principal | None, substance_ids: Sequence[str]) -> CaseSummary:
+    """Harm cases of the whole history, counted once each. Rows the reader may not open are counted masked. One query."""
+    rows = session.execute(
+        select(HarmCase.id, HarmCase.seriousness, CaseSubstance.role, readable_cases(principal).label("readable"))
+        .select_from(HarmCase)
+        .join(CaseSubstance, CaseSubstance.case_id == HarmCase.id)
+        .join(Detection, Detection.id == CaseSubstance.detection_id)
+        .where(Detection.substance_id.in_(substance_ids), readable_detections(principal), counted_cases(principal))
+    ).all()
+    mask = not all(row.readable for row in rows)
+    seriousness = {row.id: row.seriousness for row in rows}
+    sole = {row.id for row in rows if row.seriousness == "death" and row.role == "sole_cause"}
+    by_seriousness = cells(Counter(seriousness.values()), mask=mask)
+    deaths = sum(1 for value in seriousness.values() if value == "death")
+    roles = cells({"sole": len(sole), "other": deaths - len(sole)}, mask=mask)
+    order = ("death", "life_threatening", "intensive_care", "hospital_or_emergency_treatment")
+    return CaseSummary(
+        any=bool(rows),
+        deaths=by_seriousness.get("death", counted(0)),
+        sole_cause=roles["sole"] if by_seriousness.get("death", counted(0)).n is not None else MASKED,
+        by_seriousness=tuple(
+            sorted(by_seriousness.items(), key=lambda pair: order.index(pair[0]) if pair[0] in order else len(order))
+        ),
+    )

@@ -1,0 +1,235 @@
+"""Finding substances: by a name in any spelling, CAS number or InChIKey, filtered, sorted and paged by a cursor."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from rapidfuzz import fuzz, process
+from sqlalchemy import ColumnElement, SQLColumnExpression, and_, case, func, literal, or_, select
+from sqlalchemy.orm import Session
+
+from app.auth.permissions import Principal
+from app.persistence.models import Detection, Substance, SubstanceName
+from app.substances.queries import existing_substances, months_back
+from app.substances.visibility import (
+    MASK_BELOW,
+    SHOWN_CONFIDENCES,
+    Cell,
+    masked_cell,
+    masks_detections,
+    readable_detections,
+)
+from chem.names import fold
+
+INCHIKEY = re.compile(r"[A-Z]{14}-[A-Z]{10}-[A-Z]")
+CONNECTIVITY = re.compile(r"[A-Z]{14}")
+MOST_NAMES = 50_000
+NEAR_ENOUGH = 70
+
+
+class Sort(StrEnum):
+    NAME = "name"
+    DETECTIONS = "detections"
+    COUNTRIES = "countries"
+    LAST = "last"
+    NEWEST = "newest"
+
+
+class CursorError(Exception):
+    """The cursor was not made by this list with this order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubstanceRow:
+    """A line of the list. Counts are of the last 12 months, of the whole connectivity group."""
+
+    id: str
+    name: str
+    chemical_group: str
+    effect_group: str
+    legal_status: str
+    matches: tuple[dict[str, Any], ...]
+    detections: Cell
+    countries: Cell
+    last_month: str | None
+    inchikey: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubstancePage:
+    """One page of results. `exact` says that only names equal to the text were taken; `near` are spellings close to it."""
+
+    items: tuple[SubstanceRow, ...]
+    total: int
+    next_cursor: str | None
+    exact: bool
+    near: tuple[tuple[str, str], ...]
+
+
+def _named(text: str, *, contains: bool) -> ColumnElement[bool]:
+    folded = fold(text)
+    condition = SubstanceName.folded.contains(folded, autoescape=True) if contains else SubstanceName.folded == folded
+    own = func.lower(Substance.name)
+    own_name = own.contains(text.lower(), autoescape=True) if contains else own == text.lower()
+    return or_(own_name, select(literal(1)).where(SubstanceName.substance_id == Substance.id, condition).exists())
+
+
+def _matches_text(
+    session: Session, visible: ColumnElement[bool], text: str, *, contains: bool
+) -> tuple[ColumnElement[bool], bool]:
+    """The condition for the text, and whether it is an exact one. One query at most."""
+    if INCHIKEY.fullmatch(text.upper()):
+        return Substance.inchikey == text.upper(), True
+    if CONNECTIVITY.fullmatch(text):
+        return Substance.connectivity == text, True
+    if not fold(text):
+        return literal(False), False
+    exact = _named(text, contains=False)
+    if not contains and session.scalar(select(select(literal(1)).where(visible, exact).exists())):
+        return exact, True
+    return _named(text, contains=True), False
+
+
+def _encode(values: Sequence[Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str, sort: Sort, *, descending: bool) -> tuple[Any, str]:
+    try:
+        values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (binascii.Error, ValueError) as error:
+        raise CursorError("the cursor cannot be read") from error
+    if not isinstance(values, list) or len(values) != 4 or values[:2] != [sort.value, descending]:
+        raise CursorError("the cursor belongs to another order of the list")
+    return values[2], str(values[3])
+
+
+def search_substances(
+    session: Session,
+    principal: Principal | None,
+    *,
+    now: datetime,
+    text: str = "",
+    contains: bool = False,
+    chemical_group: str | None = None,
+    effect_group: str | None = None,
+    legal_status: str | None = None,
+    sort: Sort = Sort.DETECTIONS,
+    descending: bool = True,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> SubstancePage:
+    """The substances that exist for this reader and meet the filters. Three queries at most, four where nothing is found.
+
+    A name that equals the text in its folded form wins over names that contain it, unless `contains`. Raises CursorError.
+    """
+    text = text.strip()
+    visible = existing_substances(principal)
+    conditions: list[ColumnElement[bool]] = [visible]
+    exact = False
+    if text:
+        condition, exact = _matches_text(session, visible, text, contains=contains)
+        conditions.append(condition)
+    if chemical_group:
+        conditions.append(Substance.chemical_group == chemical_group)
+    if effect_group:
+        conditions.append(Substance.effect_group == effect_group)
+    if legal_status:
+        conditions.append(Substance.legal_status == legal_status)
+
+    group = func.coalesce(Substance.connectivity, Substance.id)
+    mask = masks_detections(principal)
+    period = months_back(now, 12)
+    counts = (
+        select(
+            group.label("group"),
+            func.count().label("detections"),
+            func.count(Detection.country.distinct()).label("countries"),
+            func.max(Detection.month).label("last_month"),
+        )
+        .join(Detection, Detection.substance_id == Substance.id)
+        .where(
+            readable_detections(principal),
+            Detection.relation == "parent",
+            Detection.confidence.in_(SHOWN_CONFIDENCES),
+            Detection.month >= period[0],
+        )
+        .group_by(group)
+        .subquery()
+    )
+    detections: ColumnElement[int] = func.coalesce(counts.c.detections, 0)
+    countries: ColumnElement[int] = func.coalesce(counts.c.countries, 0)
+    if mask:  # the order of hidden counts must not show
+        countries = case((detections < MASK_BELOW, 0), else_=countries)
+        detections = case((detections < MASK_BELOW, 0), else_=detections)
+    keys: dict[Sort, SQLColumnExpression[Any]] = {
+        Sort.NAME: func.lower(Substance.name),
+        Sort.DETECTIONS: detections,
+        Sort.COUNTRIES: countries,
+        Sort.LAST: func.coalesce(counts.c.last_month, ""),
+        Sort.NEWEST: Substance.id,
+    }
+    key = keys[sort]
+    rows = select(
+        Substance, counts.c.detections.label("n"), counts.c.countries.label("c"), counts.c.last_month, key.label("sort_key")
+    ).outerjoin(counts, counts.c.group == group)
+    rows = rows.where(*conditions)
+    if cursor:
+        value, last_id = _decode(cursor, sort, descending=descending)
+        beyond = key < value if descending else key > value
+        rows = rows.where(or_(beyond, and_(key == value, Substance.id > last_id)))
+    rows = rows.order_by(key.desc() if descending else key.asc(), Substance.id).limit(limit + 1)
+    found = session.execute(rows).all()
+    total = session.scalar(select(func.count()).select_from(Substance).where(*conditions)) or 0
+
+    next_cursor = None
+    if len(found) > limit:
+        found = found[:limit]
+        next_cursor = _encode([sort.value, descending, found[-1].sort_key, found[-1].Substance.id])
+    near = _near(session, visible, text) if text and not total else ()
+    return SubstancePage(
+        items=tuple(_row(row, mask=mask) for row in found), total=total, next_cursor=next_cursor, exact=exact, near=near
+    )
+
+
+def _row(row: Any, *, mask: bool) -> SubstanceRow:
+    substance: Substance = row.Substance
+    detections = masked_cell(row.n or 0, mask=mask)
+    hidden = detections.n is None
+    return SubstanceRow(
+        id=substance.id,
+        name=substance.name,
+        chemical_group=substance.chemical_group,
+        effect_group=substance.effect_group,
+        legal_status=substance.legal_status,
+        matches=tuple(substance.matches),
+        detections=detections,
+        countries=detections if hidden else masked_cell(row.c or 0, mask=False),
+        last_month=row.last_month,
+        inchikey=substance.inchikey,
+        created_at=substance.created_at,
+    )
+
+
+def _near(session: Session, visible: ColumnElement[bool], text: str) -> tuple[tuple[str, str], ...]:
+    """Up to five substances whose names are spelled nearly like the text, as (id, name)."""
+    rows = session.execute(
+        select(SubstanceName.folded, Substance.id, Substance.name)
+        .join(Substance, Substance.id == SubstanceName.substance_id)
+        .where(visible)
+        .limit(MOST_NAMES)
+    ).all()
+    scored = process.extract(fold(text), [row.folded for row in rows], scorer=fuzz.ratio, limit=20, score_cutoff=NEAR_ENOUGH)
+    near: dict[str, str] = {}
+    for _, _, index in scored:
+        near.setdefault(rows[index].id, rows[index].name)
+    return tuple(list(near.items())[:5])

@@ -1,0 +1,217 @@
+"""Charts: an Altair definition becomes SVG on the server, once, kept in memory, and is recoloured for the page.
+
+The picture for download keeps the light palette's literal colours; the one in a page refers to the style sheet's variables
+instead, so that the same picture serves light, dark and paper. Nothing here knows what is counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import altair as alt
+import vl_convert as vlc
+from markupsafe import Markup
+
+TEXT, MUTED, LINE = "#1A1F26", "#4A5463", "#D5DAE1"
+CONFIRMED, PROBABLE, OTHER = "#0E3557", "#5B93C4", "#858F9C"
+HATCH = "#5F6A78"
+
+_VARIABLES = {
+    TEXT: "--text",
+    MUTED: "--muted",
+    LINE: "--line",
+    CONFIRMED: "--confirmed",
+    PROBABLE: "--probable",
+    OTHER: "--series-other",
+    HATCH: "--hatch",
+}
+_HEX = re.compile("|".join(_VARIABLES), re.IGNORECASE)
+_FONT = re.compile(r'\sfont-family="[^"]*"')
+_ROOT = re.compile(r"<svg [^>]*>")
+_ARIA = re.compile(r'\s(?:role|aria-[a-z]+)="[^"]*"')
+_BACKGROUND = re.compile(r'<rect width="[^"]*" height="[^"]*" fill="#FFFFFF"/>')
+_MOST_PICTURES = 512
+
+# the patterns of the absences; a page prints them once, a picture for download carries its own
+PATTERNS = (
+    '<pattern id="nodata" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
+    f'<path d="M0 0V6" stroke="{HATCH}" stroke-width="2"/></pattern>'
+    '<pattern id="masked" width="6" height="6" patternUnits="userSpaceOnUse">'
+    f'<circle cx="3" cy="3" r="1.4" fill="{HATCH}"/></pattern>'
+    '<pattern id="arriving" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
+    '<path d="M0 0V6" stroke="#FFFFFF" stroke-width="2.5"/></pattern>'
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A drawing in two widths. `wide` and `narrow` stand in a page, `download` is the wide one with literal colours."""
+
+    wide: Markup
+    narrow: Markup
+    download: str
+
+
+class _Cache:
+    """The pictures drawn last, by a hash of their definition. Thread-safe."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._pictures: OrderedDict[str, str] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, spec: Mapping[str, Any]) -> str:
+        text = json.dumps(spec, sort_keys=True)
+        key = hashlib.sha256(text.encode()).hexdigest()
+        with self._lock:
+            if key in self._pictures:
+                self._pictures.move_to_end(key)
+                return self._pictures[key]
+        svg = vlc.vegalite_to_svg(text)
+        with self._lock:
+            self._pictures[key] = svg
+            while len(self._pictures) > self._size:
+                self._pictures.popitem(last=False)
+        return svg
+
+
+_cache = _Cache(_MOST_PICTURES)
+
+_CONFIG: dict[str, Any] = {
+    "aria": False,
+    "background": "#FFFFFF",
+    "font": "Arial",
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": MUTED,
+        "labelFontSize": 12,
+        "titleColor": MUTED,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "gridColor": LINE,
+        "domainColor": MUTED,
+        "tickColor": MUTED,
+    },
+}
+
+
+def draw(spec: Mapping[str, Any]) -> str:
+    """The SVG of a Vega-Lite definition, in literal colours, without prolog."""
+    return _cache.get(spec)
+
+
+def _for_page(svg: str, label: str, size: str) -> Markup:
+    svg = _BACKGROUND.sub("", _FONT.sub("", _ARIA.sub("", svg)), count=1)
+    svg = _HEX.sub(lambda found: f"var({_VARIABLES[found.group().upper()]})", svg)
+    box = re.search(r'viewBox="[^"]*"', svg)
+    root = f'<svg class="chart chart-{size}" role="img" aria-label="{escape(label, quote=True)}" {box.group() if box else ""}>'
+    return Markup(_ROOT.sub(lambda _: root, svg, count=1))  # noqa: S704 - drawn here; the label is escaped
+
+
+def _for_download(svg: str, label: str) -> str:
+    head = f"<title>{escape(label)}</title><defs>{PATTERNS}</defs>"
+    return _ROOT.sub(lambda root: root.group() + head, svg, count=1)
+
+
+def picture(wide: Mapping[str, Any], narrow: Mapping[str, Any], *, label: str) -> Picture:
+    """Both widths of a chart (Vega-Lite definitions), named `label` for those who do not see it."""
+    big, small = draw(wide), draw(narrow)
+    return Picture(
+        wide=_for_page(big, label, "wide"), narrow=_for_page(small, label, "narrow"), download=_for_download(big, label)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One bar of a chart. `parts` are (colour, value) from the baseline; without parts it is an absence with its own pattern.
+
+    `absence` is `nodata` or `masked`; `arriving` hatches the bar over; `label` stands at its end.
+    """
+
+    key: str
+    parts: tuple[tuple[str, int], ...]
+    absence: str | None = None
+    arriving: bool = False
+    label: str = ""
+
+
+def month_bars(bars: Sequence[Bar], *, width: int, height: int) -> dict[str, Any]:
+    """Stacked bars along months (`key` is YYYY-MM), counted from zero. Absences are blocks of a fixed height without a value."""
+    top = max((sum(value for _, value in bar.parts) for bar in bars), default=0)
+    ceiling = max(_round_up(top * 1.12), 4)
+    years = "slice(datum.value, 5) == '01' ? ['Jan', slice(datum.value, 0, 4)] : slice(datum.value, 5) == '07' ? 'Jul' : ''"
+    x = alt.X(
+        "key:O",
+        sort=[bar.key for bar in bars],
+        axis=alt.Axis(title=None, labelExpr=years, labelAngle=0, labelOverlap=False, labelPadding=6, ticks=False, grid=False),
+        scale=alt.Scale(paddingInner=0.22, paddingOuter=0.1),
+    )
+    y_axis = alt.Axis(title=None, tickCount=4, format=",d", tickMinStep=1, domain=False, ticks=False)
+
+    def y(field: str) -> alt.Y:
+        return alt.Y(f"{field}:Q", scale=alt.Scale(domain=[0, ceiling], nice=False), axis=y_axis)
+
+    solid, absent, over, labels = [], [], [], []
+    for bar in bars:
+        base = 0
+        for colour, value in bar.parts:
+            solid.append({"key": bar.key, "from": base, "to": base + value, "fill": colour})
+            base += value
+        if bar.absence:
+            absent.append({"key": bar.key, "from": 0, "to": ceiling * 0.14, "fill": f"url(#{bar.absence})"})
+        elif bar.arriving and base:
+            over.append({"key": bar.key, "from": 0, "to": base, "fill": "url(#arriving)"})
+        if bar.label:
+            labels.append({"key": bar.key, "to": base, "label": bar.label})
+
+    def rects(rows: list[dict[str, Any]]) -> Any:
+        return _chart(rows).mark_bar().encode(x=x, y=y("from"), y2="to:Q", fill=alt.Fill("fill:N", scale=None, legend=None))
+
+    texts = _chart(labels).mark_text(dy=-7, fontSize=12, fontWeight="bold", color=TEXT).encode(x=x, y=y("to"), text="label:N")
+    layers = [rects(solid or [{"key": bars[0].key, "from": 0, "to": 0, "fill": CONFIRMED}]), rects(absent), rects(over), texts]
+    return _definition(layers, width=width, height=height)
+
+
+def ranked_bars(bars: Sequence[Bar], *, width: int, label_limit: int) -> dict[str, Any]:
+    """Horizontal bars in the given order, their value written at the end. A masked one is a block of fixed length."""
+    ceiling = max((sum(value for _, value in bar.parts) for bar in bars), default=0) or 1
+    y = alt.Y(
+        "key:O",
+        sort=[bar.key for bar in bars],
+        axis=alt.Axis(title=None, ticks=False, domain=False, labelLimit=label_limit, labelPadding=8, labelColor=TEXT),
+        scale=alt.Scale(paddingInner=0.3),
+    )
+    x = alt.X("from:Q", scale=alt.Scale(domain=[0, ceiling * 1.12], nice=False), axis=None)
+    rows, labels = [], []
+    for bar in bars:
+        length = sum(value for _, value in bar.parts)
+        end = ceiling * 0.05 if bar.absence else length
+        rows.append({"key": bar.key, "from": 0, "to": end, "fill": f"url(#{bar.absence})" if bar.absence else bar.parts[0][0]})
+        labels.append({"key": bar.key, "from": end, "label": bar.label})
+    drawn = _chart(rows).mark_bar().encode(y=y, x=x, x2="to:Q", fill=alt.Fill("fill:N", scale=None, legend=None))
+    written = _chart(labels).mark_text(align="left", dx=5, fontSize=12, color=TEXT).encode(y=y, x=x, text="label:N")
+    return _definition([drawn, written], width=width, height=alt.Step(24))
+
+
+def _chart(rows: list[dict[str, Any]]) -> Any:
+    # altair's own signatures are partly untyped
+    return alt.Chart(alt.Data(values=rows))  # type: ignore[no-untyped-call]
+
+
+def _definition(layers: Sequence[Any], *, width: int, height: Any) -> dict[str, Any]:
+    definition: dict[str, Any] = alt.layer(*layers).properties(width=width, height=height).configure(**_CONFIG).to_dict()
+    return definition
+
+
+def _round_up(value: float) -> int:
+    """The next number with one or two leading digits that reads well on an axis."""
+    step = 10 ** max(len(str(int(value))) - 2, 0)
+    return int(-(-value // step) * step) or 1

@@ -1,0 +1,34 @@
+"""Puts the pages into an application: headers, static files, every slice's pages, and problems as pages."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request
+from starlette.responses import RedirectResponse, Response
+
+from app.auth import pages as auth_pages
+from app.auth.sessions import SignInNeeded
+from app.auth.throttle import SignInThrottle
+from app.context import AppContext
+from app.problems import PageRenderer
+from app.substances import pages as substance_pages
+from app.web import overview, problem_pages, static
+from app.web.security import SecurityHeaders
+
+ROUTERS = (static.router, problem_pages.router, auth_pages.router, overview.router, substance_pages.router)
+
+
+def install(app: FastAPI, context: AppContext) -> PageRenderer:
+    """Adds the pages to the application and gives the renderer for `app.problems.install(..., page=...)`."""
+    static.manifest()  # read now, so that a missing file stops the start and no request
+    app.state.sign_in_throttle = SignInThrottle()
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_middleware(SecurityHeaders, https=context.settings.base_url.startswith("https://"))
+
+    @app.exception_handler(SignInNeeded)
+    def _sign_in(request: Request, error: SignInNeeded) -> Response:
+        if request.headers.get("hx-request") == "true":
+            return Response(status_code=401, headers={"HX-Redirect": error.address})
+        return RedirectResponse(error.address, status_code=303)
+
+    return problem_pages.render_problem

@@ -1,0 +1,518 @@
+"""The one object that answers: identity, legal status, coverage. Built once from the data files, then never
+changed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import rdkit
+from rdkit.Chem.rdchem import Mol
+
+from chem import parsing
+from chem.catalog import DATA, digest, structure_of
+from chem.errors import DataError, StructureError, StructureProblem
+from chem.identity import Substance, reported, substances_of
+from chem.listed import Form, Hit, ListedIndex
+from chem.normalise import (
+    NORMALISATION_VERSION,
+    Component,
+    CounterIons,
+    Normalised,
+    load_counterions,
+    normalise,
+    settle_stereo,
+)
+from chem.parsing import inchikey_of, parse, read_smiles
+from chem.schedules import Entry, Instrument, load_instrument
+from chem.similarity import FingerprintIndex, fingerprint
+from chem.timing import InForce, in_force
+from chem.values import (
+    INSTRUMENT_ORDER,
+    UN_INSTRUMENTS,
+    Analogue,
+    Assessment,
+    Basis,
+    Certainty,
+    Coverage,
+    EditionInfo,
+    EntryInfo,
+    Identity,
+    InChIKey,
+    InstrumentInfo,
+    LegalStatus,
+    Match,
+    Reason,
+    Remark,
+    Structure,
+    StructureFormat,
+    TextStatus,
+)
+from chem.verdicts import in_order, order_of, status_of, status_of_set
+
+
+@dataclass(frozen=True, slots=True)
+class _Examined:
+    identity: Identity
+    substances: tuple[Substance, ...]
+    main: int
+
+
+class Engine:
+    """Chemistry and law of the shipped data. Safe to share between threads; a pickle of it loads the same
+    data again."""
+
+    def __init__(
+        self,
+        *,
+        instruments: Sequence[Instrument],
+        counterions: CounterIons,
+        catalog_version: str,
+        extra: tuple[Path, ...],
+    ) -> None:
+        self._instruments = tuple(instruments)
+        self._by_id = {instrument.id: instrument for instrument in self._instruments}
+        self._counterions = counterions
+        self._extra = extra
+        self.version = f"normalisation {NORMALISATION_VERSION}, catalog {catalog_version}, RDKit {rdkit.__version__}"
+        self._listed = ListedIndex(self._instruments, self._shipped_substance)
+        self._fingerprints = FingerprintIndex(fingerprints=[fingerprint(i.mol) for i in self._listed.all])
+
+    @classmethod
+    def load(cls, extra_schedules: Sequence[Path] = ()) -> Engine:
+        """The engine over the shipped instruments and any folders that an operator adds.
+
+        Raises: DataError with file, row and reason: a broken rule stops the start, because it looks like a
+        clean result.
+        """
+        folders = sorted(p for p in (DATA / "schedules").iterdir() if (p / "instrument.toml").exists())
+        loaded: dict[str, Instrument] = {}
+        for folder in [*folders, *extra_schedules]:
+            instrument = load_instrument(folder)
+            if instrument.id in loaded:
+                raise DataError(f"{folder.name}/instrument.toml", "id", f"{instrument.id} is loaded twice")
+            loaded[instrument.id] = instrument
+        ordered = sorted(loaded.values(), key=lambda i: (_place(i.id), i.id))
+        files = [p for p in DATA.rglob("*") if p.suffix in (".csv", ".toml") and "names" not in p.parts]
+        for folder in extra_schedules:
+            files.extend(p for p in folder.iterdir() if p.suffix in (".csv", ".toml"))
+        return cls(
+            instruments=ordered,
+            counterions=load_counterions(),
+            catalog_version=digest(files),
+            extra=tuple(extra_schedules),
+        )
+
+    def __reduce__(self) -> tuple[Callable[..., Engine], tuple[Any, ...]]:
+        return (_load_again, (self._extra,))
+
+    # -- identity
+    # ------------------------------------------------------------------------------------------------
+
+    def identify(self, structure: Structure) -> Identity:
+        """The identity layers of a reported structure.
+
+        Raises: StructureError. A variable attachment point is undefined here: `candidates_of` enumerates it.
+        """
+        return self._examine(structure).identity
+
+    def candidates_of(self, structure: Structure) -> tuple[Structure, ...]:
+        """What a structure with a variable attachment point may be, without repeats; else an empty tuple."""
+        return tuple(Structure(format=StructureFormat.SMILES, text=smiles) for smiles in parsing.candidates(structure))
+
+    def _examine(self, structure: Structure) -> _Examined:
+        parsed = parse(structure)
+        if parsed.variable:
+            raise StructureError(
+                StructureProblem.UNDEFINED,
+                "an attachment point is not determined: the structure is a set of candidates",
+            )
+        whole = reported(parsed.mol, parsed.inchi)
+        if whole.inchikey in self._listed.as_they_are:
+            part = Component(mol=parsed.mol, labelled=parsed.mol)
+            normal = Normalised(components=(part,), removed=(), remarks=(), untouched=True)
+        else:
+            normal = normalise(parsed.mol, self._counterions, self._listed.listed_flat)
+        substances = substances_of(parsed.mol, normal, whole, parsed.remarks)
+        if len(substances) == 1:
+            return _Examined(substances[0].identity, substances, 0)
+        return self._mixture(substances, whole.smiles, whole.inchi, whole.inchikey, normal, parsed.remarks)
+
+    def _mixture(
+        self,
+        substances: tuple[Substance, ...],
+        smiles: str,
+        inchi: str,
+        inchikey: str,
+        normal: Normalised,
+        remarks: tuple[Remark, ...],
+    ) -> _Examined:
+        def gravity(number: int) -> tuple[Any, ...]:
+            matches = self._matches(substances[number], None, UN_INSTRUMENTS)
+            best = min((order_of(m) for m in matches if m.captured), default=None)
+            return (best is None, best or (), number)
+
+        main = min(range(len(substances)), key=gravity)
+        chosen = substances[main].identity
+        others = [s.identity.formula for number, s in enumerate(substances) if number != main]
+        note = Remark(
+            code="several-components",
+            detail=f"A mixture: besides the substance described it holds {', '.join(others)}; each is screened.",
+        )
+        identity = replace(
+            chosen,
+            smiles=smiles,
+            inchi=inchi,
+            inchikey=inchikey,
+            removed=normal.removed,
+            components=tuple(s.identity for s in substances),
+            warnings=tuple(dict.fromkeys((*remarks, *normal.remarks, *chosen.warnings, note))),
+        )
+        return _Examined(identity, substances, main)
+
+    def _shipped_substance(self, smiles: str, row: int, entry: Entry) -> Substance:
+        """A listed structure through the same steps as a reported one."""
+        file = f"{entry.instrument}/entries.csv"
+        mol = structure_of(file, row, smiles)
+        whole = reported(mol, None)
+        if entry.as_is:
+            part = Component(mol=mol, labelled=mol)
+            normal = Normalised(components=(part,), removed=(), remarks=(), untouched=True)
+        else:
+            normal = normalise(mol, self._counterions, frozenset())
+        found = substances_of(mol, normal, whole, ())
+        if len(found) != 1:
+            raise DataError(file, row, "a listed structure must be one substance")
+        return found[0]
+
+    # -- law
+    # -----------------------------------------------------------------------------------------------------
+
+    def assess(
+        self,
+        structure: Structure,
+        *,
+        as_of: date,
+        instruments: Sequence[str] | None = None,
+        analogues: int = 3,
+        home: Sequence[str] = (),
+    ) -> Assessment:
+        """Identity, matches and status of one structure on a date.
+
+        `legal_status` is over the UN conventions plus `home`; `status_by_instrument` over all asked. A
+        variable attachment
+        point is assessed as the set of its candidates. Raises: StructureError.
+        """
+        parsed = self.candidates_of(structure)
+        if parsed:
+            return self.assess_candidates(parsed, as_of=as_of, instruments=instruments, analogues=analogues, home=home)
+        return self._assess(self._examine(structure), as_of, self._asked(instruments), analogues, home)
+
+    def assess_candidates(
+        self,
+        structures: Sequence[Structure],
+        *,
+        as_of: date,
+        instruments: Sequence[str] | None = None,
+        analogues: int = 3,
+        home: Sequence[str] = (),
+    ) -> Assessment:
+        """The status of an isomer set: certain only where all candidates agree. Raises: StructureError for
+        any of them."""
+        if not structures:
+            raise StructureError(StructureProblem.EMPTY, "a set of candidates needs at least one structure")
+        asked = self._asked(instruments)
+        examined: dict[str, _Examined] = {}
+        for structure in structures:
+            expanded = self.candidates_of(structure) or (structure,)
+            for one in expanded:
+                found = self._examine(one)
+                examined.setdefault(f"{found.identity.parent_inchikey} {found.identity.stereo_groups}", found)
+        assessments = [self._assess(e, as_of, asked, analogues, home) for e in examined.values()]
+        if len(assessments) == 1:
+            return assessments[0]
+        return _set_of(assessments, analogues)
+
+    def assess_identity(
+        self,
+        identity: Identity,
+        *,
+        as_of: date,
+        instruments: Sequence[str] | None = None,
+        analogues: int = 3,
+        home: Sequence[str] = (),
+    ) -> Assessment:
+        """A stored identity matched again, without the structure text. Raises: StructureError where it
+        cannot be read."""
+        parts = identity.components or (identity,)
+        substances = tuple(_substance_again(part, identity.warnings if part is identity else ()) for part in parts)
+        keys = [part.parent_inchikey for part in parts]
+        main = keys.index(identity.parent_inchikey) if identity.parent_inchikey in keys else 0
+        return self._assess(_Examined(identity, substances, main), as_of, self._asked(instruments), analogues, home)
+
+    def _asked(self, instruments: Sequence[str] | None) -> tuple[str, ...]:
+        if instruments is None:
+            return tuple(self._by_id)
+        unknown = [name for name in instruments if name not in self._by_id]
+        if unknown:
+            raise KeyError(f"unknown instruments: {', '.join(unknown)}; loaded are {', '.join(self._by_id)}")
+        return tuple(name for name in self._by_id if name in instruments)
+
+    def _assess(
+        self, examined: _Examined, as_of: date, asked: tuple[str, ...], analogues: int, home: Sequence[str]
+    ) -> Assessment:
+        several = len(examined.substances) > 1
+        matches: list[Match] = []
+        for substance in examined.substances:
+            found = self._matches(substance, as_of, asked)
+            matches.extend(replace(m, component=substance.identity.parent_inchikey) if several else m for m in found)
+        ordered = in_order(matches)
+        by_instrument = {name: status_of(m for m in ordered if m.instrument == name) for name in asked}
+        counted = {*UN_INSTRUMENTS, *home}
+        return Assessment(
+            identity=examined.identity,
+            matches=ordered,
+            candidates=(),
+            legal_status=status_of(m for m in ordered if m.instrument in counted),
+            status_by_instrument=by_instrument,
+            analogues=self._analogues(examined.substances[examined.main], as_of, asked, analogues),
+        )
+
+    def _matches(self, substance: Substance, as_of: date | None, asked: Sequence[str]) -> list[Match]:
+        """All matches of one substance; without a date, of everything in the data."""
+        found: list[Match] = []
+        as_is = self._listed.as_they_are.get(substance.identity.inchikey, ())
+        for indexed in as_is:
+            if indexed.entry.instrument in asked:
+                hit = Hit(
+                    indexed=indexed,
+                    basis=Basis.LISTED,
+                    certainty=Certainty.CERTAIN,
+                    reason=None,
+                    why="is this substance as it is",
+                )
+                found.extend(self._match(hit, as_of, substance))
+        if as_is:
+            return found
+        form = Form.of(substance)
+        for hit in self._listed.hits(form):
+            if hit.indexed.entry.instrument in asked:
+                found.extend(self._match(hit, as_of, substance))
+        return found
+
+    def _match(self, hit: Hit, as_of: date | None, substance: Substance) -> list[Match]:
+        entry = hit.indexed.entry
+        when = in_force(
+            as_of,
+            not_before=entry.not_before,
+            effective_from=entry.effective_from,
+            settled_from=entry.settled_from,
+            until=entry.until,
+        )
+        if when is InForce.NO:
+            return []
+        certainty, reason = weaken(hit.certainty, hit.reason, entry.text_status, when)
+        place = entry.schedule if entry.schedule.startswith("Table") else f"Schedule {entry.schedule}"
+        rule = "listed" if hit.basis is Basis.LISTED else "stereoisomers"
+        return [
+            Match(
+                instrument=entry.instrument,
+                schedule=entry.schedule,
+                entry=entry.name,
+                basis=hit.basis,
+                certainty=certainty,
+                captured=True,
+                captured_elsewhere=None,
+                reason=reason,
+                carve_outs=(),
+                rule=f"{entry.instrument.lower()}/{rule}",
+                text_status=entry.text_status,
+                explanation=f"{entry.name} is named in {place} of {entry.instrument}, and the structure {hit.why}.",
+                atoms=tuple(range(substance.mol.GetNumAtoms())),
+                effective_from=entry.effective_from,
+                not_before=entry.not_before,
+                source=entry.source,
+            )
+        ]
+
+    def _analogues(self, substance: Substance, as_of: date, asked: tuple[str, ...], limit: int) -> tuple[Analogue, ...]:
+        same = substance.identity.connectivity
+        seen: set[tuple[str, str]] = set()
+
+        def skip(position: int) -> bool:
+            indexed = self._listed.all[position]
+            entry = indexed.entry
+            name = (entry.instrument, entry.name)
+            if (
+                indexed.alias
+                or name in seen
+                or indexed.connectivity == same
+                or entry.instrument not in asked
+                or (entry.not_before is not None and entry.not_before > as_of)
+                or (entry.until is not None and entry.until < as_of)
+            ):
+                return True
+            seen.add(name)
+            return False
+
+        nearest = self._fingerprints.nearest(substance.mol, limit, skip)
+        return tuple(
+            Analogue(
+                instrument=self._listed.all[position].entry.instrument,
+                entry=self._listed.all[position].entry.name,
+                similarity=round(similarity, 4),
+            )
+            for position, similarity in nearest
+            if similarity > 0
+        )
+
+    # -- what is in the data
+    # -------------------------------------------------------------------------------------
+
+    def coverage(self, instruments: Sequence[str] | None = None, *, as_of: date) -> tuple[Coverage, ...]:
+        """What of each instrument is in the data on a date."""
+        found = []
+        for name in self._asked(instruments):
+            instrument = self._by_id[name]
+            found.append(
+                Coverage(
+                    instrument=name,
+                    edition=instrument.edition_on(as_of).id,
+                    complete=not instrument.not_coded,
+                    not_coded=instrument.not_coded,
+                )
+            )
+        return tuple(found)
+
+    def instruments(self) -> tuple[InstrumentInfo, ...]:
+        """Every instrument with its editions, rules and counts, in the contract's order."""
+        return tuple(self._instrument_info(instrument) for instrument in self._instruments)
+
+    def _instrument_info(self, instrument: Instrument) -> InstrumentInfo:
+        counts = Counter(entry.text_status.value for entry in instrument.entries)
+        return InstrumentInfo(
+            id=instrument.id,
+            title=instrument.title,
+            country=instrument.country,
+            source=instrument.source,
+            editions=tuple(EditionInfo(id=e.id, valid_from=e.from_, source=e.source) for e in instrument.editions),
+            schedules=instrument.order,
+            entries=len(instrument.entries),
+            entries_with_structure=sum(bool(entry.smiles) for entry in instrument.entries),
+            entries_by_text_status={status.value: counts.get(status.value, 0) for status in TextStatus},
+            rules=(),
+            not_coded=instrument.not_coded,
+        )
+
+    def entries(self, instrument: str, *, as_of: date) -> tuple[EntryInfo, ...]:
+        """The entries of one instrument that bind, or may bind, on a date; those without structure too."""
+        (name,) = self._asked((instrument,))
+        keys = {id(i.entry): i.key for i in self._listed.all if not i.alias}
+        found = []
+        for entry in self._by_id[name].entries:
+            when = in_force(as_of, not_before=entry.not_before, effective_from=entry.effective_from, until=entry.until)
+            if when is not InForce.NO:
+                found.append(_entry_info(entry, keys.get(id(entry))))
+        return tuple(found)
+
+    def listed_keys(self) -> frozenset[InChIKey]:
+        """Parent InChIKeys of all listed structures."""
+        return frozenset(InChIKey(indexed.key) for indexed in self._listed.all)
+
+
+def weaken(certainty: Certainty, reason: Reason | None, status: TextStatus, when: InForce) -> tuple[Certainty, Reason | None]:
+    """A verdict after what is not sure of text and date; the first reason found stays."""
+    if reason is None and status in (TextStatus.PARTIAL, TextStatus.UNKNOWN):
+        certainty, reason = Certainty.POSSIBLE, Reason.TEXT_UNCERTAIN
+    if reason is None and when is InForce.UNCERTAIN:
+        certainty, reason = Certainty.POSSIBLE, Reason.DATE_UNCERTAIN
+    return certainty, reason
+
+
+def _place(instrument: str) -> int:
+    return INSTRUMENT_ORDER.index(instrument) if instrument in INSTRUMENT_ORDER else len(INSTRUMENT_ORDER)
+
+
+def _load_again(extra: tuple[Path, ...]) -> Engine:
+    return Engine.load(extra)
+
+
+def _entry_info(entry: Entry, key: str | None) -> EntryInfo:
+    return EntryInfo(
+        instrument=entry.instrument,
+        schedule=entry.schedule,
+        name=entry.name,
+        synonyms=entry.synonyms,
+        cas=entry.cas,
+        smiles=entry.smiles,
+        parent_inchikey=key,
+        stereo=entry.stereo.value if entry.stereo else None,
+        as_is=entry.as_is,
+        not_before=entry.not_before,
+        effective_from=entry.effective_from,
+        until=entry.until,
+        text_status=entry.text_status,
+        structure_check=entry.structure_check,
+        notes=entry.notes,
+        source=entry.source,
+    )
+
+
+def _substance_again(identity: Identity, _warnings: tuple[Remark, ...]) -> Substance:
+    mol = read_smiles(identity.parent_smiles)
+    if mol is None:
+        raise StructureError(StructureProblem.UNREADABLE, "the stored parent structure cannot be read")
+    others: tuple[Mol, ...] = ()
+    if identity.stereo_groups:
+        drawn = read_smiles(identity.stereo_groups)
+        if drawn is None:
+            raise StructureError(StructureProblem.UNREADABLE, "the stored stereo groups cannot be read")
+        others = settle_stereo(drawn)[1]
+    keys = (identity.parent_inchikey, *(inchikey_of(other) for other in others))
+    return Substance(identity=identity, mol=mol, keys=keys, others=others)
+
+
+def _set_of(assessments: list[Assessment], analogues: int) -> Assessment:
+    """A set of candidates as one assessment: a match is certain only where every candidate has it so."""
+    places: dict[tuple[str, str, str, str], list[tuple[int, Match]]] = {}
+    for number, assessment in enumerate(assessments):
+        for match in assessment.matches:
+            key = (match.instrument, match.schedule, match.entry, match.rule)
+            places.setdefault(key, []).append((number, match))
+    matches: list[Match] = []
+    for found in places.values():
+        holders = {number for number, _ in found}
+        number, first = found[0]
+        sure = len(holders) == len(assessments) and all(m.certainty is Certainty.CERTAIN for _, m in found)
+        captured = any(m.captured for _, m in found)
+        matches.append(
+            replace(
+                first,
+                certainty=Certainty.CERTAIN if sure else Certainty.POSSIBLE,
+                reason=None if sure else first.reason or Reason.AMBIGUOUS_STRUCTURE,
+                captured=captured,
+                candidate=number if len(holders) == 1 else None,
+            )
+        )
+    names = list(assessments[0].status_by_instrument)
+    best: dict[tuple[str, str], Analogue] = {}
+    for assessment in assessments:
+        for analogue in assessment.analogues:
+            name = (analogue.instrument, analogue.entry)
+            if name not in best or best[name].similarity < analogue.similarity:
+                best[name] = analogue
+    return Assessment(
+        identity=None,
+        matches=in_order(matches),
+        candidates=tuple(assessments),
+        legal_status=status_of_set([a.legal_status for a in assessments]),
+        status_by_instrument={n: status_of_set([a.status_by_instrument[n] for a in assessments]) for n in names},
+        analogues=tuple(sorted(best.values(), key=lambda a: (-a.similarity, a.entry))[:analogues]),
+    )
+
+
+__all__ = ["Engine", "LegalStatus"]

@@ -1,0 +1,144 @@
+"""Identity layers of a normalised structure: what the rest of the service stores, compares and shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import rdkit
+from rdkit import Chem
+from rdkit.Chem import rdMolDescriptors, rdMolHash
+from rdkit.Chem.rdchem import Mol
+
+from chem.errors import StructureError, StructureProblem
+from chem.normalise import NORMALISATION_VERSION, Component, Normalised
+from chem.parsing import inchi_of, inchikey_of, key_of_inchi
+from chem.values import Identity, Remark, Stereo
+
+IDENTITY_VERSION = f"{NORMALISATION_VERSION}+rdkit{rdkit.__version__}"
+
+exact_mass: Callable[[Mol], float] = rdMolDescriptors.CalcExactMolWt
+average_mass: Callable[[Mol], float] = rdMolDescriptors._CalcMolWt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Substance:
+    """An identity with the molecule it describes; atoms are numbered as in `identity.parent_smiles`.
+
+    `keys` are the parent InChIKeys that the structure may stand for: one, or several for a stereo group of
+    several centres.
+    """
+
+    identity: Identity
+    mol: Mol
+    keys: tuple[str, ...]
+    others: tuple[Mol, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """The layers of a structure exactly as reported, salt and label included."""
+
+    smiles: str
+    inchi: str
+    inchikey: str
+
+
+def reported(mol: Mol, inchi: str | None) -> Reported:
+    """Layer 0. `inchi` is the text of a standard InChI where that was reported: then it is not computed
+    again.
+
+    Raises: StructureError (unreadable) where no InChI can be made.
+    """
+    smiles = Chem.MolToCXSmiles(mol) if _needs_cx(mol) else Chem.MolToSmiles(mol)
+    text = inchi or inchi_of(mol)
+    if not text:
+        raise StructureError(StructureProblem.UNREADABLE, "no InChI can be made of the structure")
+    return Reported(smiles=smiles, inchi=text, inchikey=key_of_inchi(text))
+
+
+def _needs_cx(mol: Mol) -> bool:
+    return len(mol.GetStereoGroups()) > 0 or any(
+        bond.GetStereo() in (Chem.BondStereo.STEREOATROPCW, Chem.BondStereo.STEREOATROPCCW) for bond in mol.GetBonds()
+    )
+
+
+def substance_of(
+    part: Component, whole: Reported, remarks: tuple[Remark, ...], removed: tuple[str, ...], *, same: bool
+) -> Substance:
+    """The layers of one component. `same` says that the component is the reported molecule itself,
+    unchanged."""
+    parent_smiles = Chem.MolToSmiles(part.mol)
+    order = list(part.mol.GetPropsAsDict(True, True)["_smilesAtomOutputOrder"])
+    mol = Chem.RenumberAtoms(part.mol, order)
+    inchi = whole.inchi if same else inchi_of(part.mol)
+    key = whole.inchikey if same else key_of_inchi(inchi)
+    notes = [*remarks, *part.remarks]
+    if not key:
+        raise StructureError(StructureProblem.UNREADABLE, "no InChI can be made of the parent structure")
+    stereo = stereo_of(mol, part.stereo_word)
+    flat_mol = mol
+    flat = parent_smiles
+    if "@" in parent_smiles or "/" in parent_smiles or "\\" in parent_smiles:
+        flat = Chem.MolToSmiles(mol, isomericSmiles=False)
+        flat_mol = Chem.Mol(mol)
+        Chem.RemoveStereochemistry(flat_mol)
+    keys = (key, *(inchikey_of(other) for other in part.others))
+    identity = Identity(
+        smiles=whole.smiles,
+        inchi=whole.inchi,
+        inchikey=whole.inchikey,
+        parent_smiles=parent_smiles,
+        parent_inchi=inchi,
+        parent_inchikey=key,
+        isotopic_inchikey=inchikey_of(part.labelled) if part.isotopes else key,
+        connectivity=key[:14],
+        flat_smiles=flat,
+        tautomer_hash=rdMolHash.MolHash(flat_mol, rdMolHash.HashFunction.HetAtomTautomerv2),
+        formula=rdMolDescriptors.CalcMolFormula(mol),
+        monoisotopic_mass=round(exact_mass(mol), 5),
+        removed=removed,
+        stereo=stereo,
+        stereo_groups=part.groups,
+        isotopes=part.isotopes,
+        components=(),
+        warnings=tuple(dict.fromkeys(notes)),
+        version=IDENTITY_VERSION,
+    )
+    return Substance(identity=identity, mol=mol, keys=keys, others=part.others)
+
+
+def substances_of(mol: Mol, normal: Normalised, whole: Reported, remarks: tuple[Remark, ...]) -> tuple[Substance, ...]:
+    """One substance a component, in the order of the normalisation. `remarks` are those of the reader."""
+    notes = (*remarks, *normal.remarks)
+    if len(normal.components) == 1:
+        same = normal.untouched
+        return (substance_of(normal.components[0], whole, notes, normal.removed, same=same),)
+    found = []
+    for part in normal.components:
+        own = reported(part.labelled, None)
+        found.append(substance_of(part, own, (), (), same=False))
+    return tuple(found)
+
+
+def stereo_of(mol: Mol, word: str | None) -> Stereo:
+    """What the structure says of its stereochemistry; a stereo group's word comes first.
+
+    Trivalent nitrogen counts only where it was drawn with a configuration: bridgehead nitrogen follows its
+    ring.
+    """
+    if word is not None:
+        return Stereo(word)
+    drawn = left_open = 0
+    for element in Chem.FindPotentialStereo(mol):
+        if element.specified == Chem.StereoSpecified.Specified:
+            drawn += 1
+        elif element.type == Chem.StereoType.Atom_Tetrahedral and (mol.GetAtomWithIdx(element.centeredOn).GetAtomicNum() == 7):
+            continue
+        else:
+            left_open += 1
+    if not drawn and not left_open:
+        return Stereo.NONE
+    if not left_open:
+        return Stereo.ABSOLUTE
+    return Stereo.PARTIAL if drawn else Stereo.UNDEFINED

@@ -1,0 +1,332 @@
+"""Structure normalisation: from a molecule as reported to parents, in an ordered tuple of named steps.
+
+Identity uses only steps that do not depend on atom order and never merge two listed substances. Nothing is
+dropped by size:
+a fragment is removed because it is on the list of counter-ions and solvents, or it stays. No tautomer step:
+RDKit's
+canonical tautomer erases the alpha centre of every cathinone tried.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from itertools import product
+
+from rdkit import Chem
+from rdkit.Chem.MolStandardize import rdMolStandardize
+from rdkit.Chem.rdchem import Mol
+
+from chem.catalog import DATA, query_of, read_csv, structure_of
+from chem.errors import DataError
+from chem.parsing import is_metal, round_trip
+from chem.values import Remark
+
+NORMALISATION_VERSION = "2026.11.1"
+STEPS = ("fragments", "clean", "split", "neutralise", "isotopes", "stereo")
+
+_FAST_ELEMENTS = frozenset({1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 35, 53})
+# Drawings that the full path would change although they carry no formal charge.
+_TRIGGER = query_of(
+    "chem/normalise.py",
+    0,
+    "[$([#16X3]=[OX1]),$([#16X4](=[OX1])[OX1H0]),$([#15]=[NX2,OX1]~[#16]),$(N=[#7]=[#7,#6]),$(N#[#7]),$([#7X5]),"
+    "$([#7](=O)=O),$([#7X4v5]),$([#7v5]),$(O=C=O),$([#15v5;D5]),$([#16v4;D3]),$([#17,#35,#53;D2,D3,D4]),$([#6-]),$([#7X2]=[#16])]",
+)
+_GROUP_1_2 = frozenset({3, 11, 19, 37, 55, 4, 12, 20, 38, 56})
+MAX_JOINT_GROUPS = 4
+_AND_OR = (Chem.StereoGroupType.STEREO_AND, Chem.StereoGroupType.STEREO_OR)
+
+_uncharger = rdMolStandardize.Uncharger(True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """One parent substance. `labelled` has its isotopes; `mol` has none and one canonical stereo form.
+
+    `others` holds the other forms of a stereo group of several centres; `groups` the CXSMILES of what was
+    drawn where
+    enhanced stereo or atropisomerism was given; `stereo_word` racemic or unknown-single where a group says
+    so.
+    """
+
+    mol: Mol
+    labelled: Mol
+    count: int = 1
+    isotopes: tuple[str, ...] = ()
+    others: tuple[Mol, ...] = ()
+    groups: str | None = None
+    stereo_word: str | None = None
+    remarks: tuple[Remark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Normalised:
+    """Components in canonical order (heaviest first, then by SMILES), removed fragments, remarks on the
+    whole."""
+
+    components: tuple[Component, ...]
+    removed: tuple[str, ...]
+    remarks: tuple[Remark, ...]
+    untouched: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CounterIons:
+    """Flat SMILES (no stereo, no isotope, neutral) of counter-ions and solvents, with name and kind."""
+
+    kinds: dict[str, tuple[str, str]] = field(repr=False)
+
+    def removable(self, flat: str) -> bool:
+        """True for a listed counter-ion or solvent. Substances of interest are never removed."""
+        entry = self.kinds.get(flat)
+        return entry is not None and entry[1] != "substance of interest"
+
+
+def load_counterions() -> CounterIons:
+    """The shipped list, each structure brought through the steps that a fragment takes. Raises: DataError."""
+    path = DATA / "counterions.csv"
+    kinds: dict[str, tuple[str, str]] = {}
+    for row, record in read_csv(path, ("smiles", "name", "kind", "source")):
+        for key, value in record.items():
+            if not value:
+                raise DataError(path.name, row, f"{key} is empty")
+        mol = structure_of(path.name, row, record["smiles"])
+        flat = Chem.MolToSmiles(neutralise(clean(mol), [])[0], isomericSmiles=False)
+        if flat in kinds:
+            raise DataError(path.name, row, f"same fragment as {kinds[flat][0]}")
+        kinds[flat] = (record["name"], record["kind"])
+    return CounterIons(kinds=kinds)
+
+
+def takes_fast_path(mol: Mol) -> bool:
+    """True where clean and neutralise are known to change nothing: one neutral fragment of common
+    elements."""
+    for atom in mol.GetAtoms():
+        if atom.GetFormalCharge() or atom.GetNumRadicalElectrons() or atom.GetAtomicNum() not in _FAST_ELEMENTS:
+            return False
+    if len(Chem.GetMolFrags(mol)) != 1:
+        return False
+    return not mol.HasSubstructMatch(_TRIGGER)
+
+
+def is_metal_complex(mol: Mol) -> bool:
+    """True for a metal bound to anything, other than a metal of groups 1 and 2 on N or O (a salt drawn
+    covalently)."""
+    for atom in mol.GetAtoms():
+        number = atom.GetAtomicNum()
+        if not is_metal(number) or atom.GetDegree() == 0:
+            continue
+        if number not in _GROUP_1_2:
+            return True
+        if any(n.GetAtomicNum() not in (1, 7, 8, 9, 17, 35, 53) for n in atom.GetNeighbors()):
+            return True
+    return False
+
+
+def clean(mol: Mol) -> Mol:
+    """Functional groups in one drawing (nitro, N-oxide, azide, sulfoxide charge-separated), alkali metals
+    off N and O."""
+    cleaned = rdMolStandardize.Cleanup(mol)
+    Chem.SanitizeMol(cleaned)
+    return cleaned
+
+
+def neutralise(mol: Mol, remarks: list[Remark]) -> tuple[Mol, bool]:
+    """The fragment without charges that protons can carry, and whether that could be read again.
+
+    Permanent cations and their inner salts stay. Where RDKit cannot read its own result the input is kept
+    with a remark.
+    """
+    result = _uncharger.uncharge(mol)
+    try:
+        Chem.SanitizeMol(result)
+        again = round_trip(result)
+    except (Chem.KekulizeException, Chem.AtomValenceException, Chem.AtomKekulizeException, RuntimeError):
+        again = None
+    if again is None:
+        remarks.append(
+            Remark(
+                code="neutralise-failed",
+                detail="The charges could not be removed; the structure was kept charged.",
+            )
+        )
+        return mol, False
+    return again, True
+
+
+def without_isotopes(mol: Mol) -> tuple[Mol, tuple[str, ...]]:
+    """The molecule with natural isotopes and its labels, for example ("[2H]5",)."""
+    labels: Counter[str] = Counter(f"[{atom.GetIsotope()}{atom.GetSymbol()}]" for atom in mol.GetAtoms() if atom.GetIsotope())
+    if not labels:
+        return mol, ()
+    natural = Chem.RWMol(mol)
+    for atom in natural.GetAtoms():
+        atom.SetIsotope(0)
+    plain = Chem.RemoveHs(natural.GetMol())
+    Chem.AssignStereochemistry(plain, cleanIt=True, force=True)
+    return plain, tuple(f"{label}{count}" for label, count in sorted(labels.items()))
+
+
+def has_atropisomer(mol: Mol) -> bool:
+    """True where a bond carries atropisomer stereo (not in any InChI layer)."""
+    return any(bond.GetStereo() in (Chem.BondStereo.STEREOATROPCW, Chem.BondStereo.STEREOATROPCCW) for bond in mol.GetBonds())
+
+
+def settle_stereo(mol: Mol) -> tuple[Mol, tuple[Mol, ...], str | None, str | None]:
+    """Enhanced stereo made identity: the molecule, its other forms, the stereo word and the CXSMILES as
+    drawn.
+
+    A group of one centre makes that centre flat. A group of several keeps the relative configuration: one of
+    the two forms
+    is chosen whichever was drawn, and the others are returned beside it (all are looked up).
+    """
+    groups = [g for g in mol.GetStereoGroups() if g.GetGroupType() in _AND_OR]
+    if not groups:
+        return mol, (), None, Chem.MolToCXSmiles(mol) if has_atropisomer(mol) else None
+    drawn = Chem.MolToCXSmiles(mol)
+    racemic = all(g.GetGroupType() == Chem.StereoGroupType.STEREO_AND for g in groups)
+    joint: list[list[int]] = []
+    editable = Chem.RWMol(mol)
+    for group in groups:
+        atoms = [atom.GetIdx() for atom in group.GetAtoms()]
+        if len(atoms) + len(group.GetBonds()) > 1:
+            joint.append(atoms)
+        for index in atoms if len(atoms) == 1 and len(group.GetBonds()) == 0 else ():
+            editable.GetAtomWithIdx(index).SetChiralTag(Chem.ChiralType.CHI_UNSPECIFIED)
+    editable.SetStereoGroups([])
+    forms: dict[str, Mol] = {}
+    for inverted in product((False, True), repeat=min(len(joint), MAX_JOINT_GROUPS)):
+        form = Chem.RWMol(editable)
+        for atoms, invert in zip(joint, inverted, strict=False):
+            for index in atoms if invert else ():
+                form.GetAtomWithIdx(index).InvertChirality()
+        settled = form.GetMol()
+        Chem.AssignStereochemistry(settled, cleanIt=True, force=True)
+        forms.setdefault(Chem.MolToSmiles(settled), settled)
+    ordered = [forms[smiles] for smiles in sorted(forms)]
+    return ordered[0], tuple(ordered[1:]), "racemic" if racemic else "unknown-single", drawn
+
+
+def _component(labelled: Mol, count: int, remarks: tuple[Remark, ...]) -> Component:
+    plain, isotopes = without_isotopes(labelled)
+    notes = list(remarks)
+    if isotopes:
+        notes.append(
+            Remark(
+                code="isotopically-labelled",
+                detail=f"Labelled ({', '.join(isotopes)}), usually an internal standard; matched as the natural substance.",
+            )
+        )
+    mol, others, word, groups = settle_stereo(plain)
+    if has_atropisomer(plain):
+        notes.append(Remark(code="atropisomer", detail="The axial chirality drawn is in no InChI layer."))
+    return Component(
+        mol=mol,
+        labelled=labelled,
+        count=count,
+        isotopes=isotopes,
+        others=others,
+        groups=groups,
+        stereo_word=word,
+        remarks=tuple(notes),
+    )
+
+
+def _merge_racemates(parts: list[Component]) -> list[Component]:
+    """Two enantiomers drawn side by side as one racemate."""
+    merged: list[Component] = []
+    for part in parts:
+        twin = next(
+            (m for m in merged if m.groups is None and part.groups is None and _are_mirror_images(m.mol, part.mol)),
+            None,
+        )
+        if twin is None:
+            merged.append(part)
+            continue
+        centres = [a.GetIdx() for a in twin.labelled.GetAtoms() if a.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED]
+        both = Chem.RWMol(twin.labelled)
+        both.SetStereoGroups([Chem.CreateStereoGroup(Chem.StereoGroupType.STEREO_AND, both, centres, [], 1)])
+        note = Remark(code="racemate-drawn-twice", detail="Both enantiomers are drawn; read as the racemate.")
+        merged[merged.index(twin)] = _component(both.GetMol(), min(twin.count, part.count), (*twin.remarks, note))
+    return merged
+
+
+def _are_mirror_images(first: Mol, second: Mol) -> bool:
+    if Chem.MolToSmiles(first, isomericSmiles=False) != Chem.MolToSmiles(second, isomericSmiles=False):
+        return False
+    image = Chem.RWMol(first)
+    for atom in image.GetAtoms():
+        atom.InvertChirality()
+    return Chem.MolToSmiles(image) == Chem.MolToSmiles(second)
+
+
+def normalise(mol: Mol, counterions: CounterIons, listed: frozenset[str]) -> Normalised:
+    """The parents of a molecule as reported.
+
+    `listed` holds the flat SMILES of listed substances (those listed as they are not among them): such a
+    fragment is a
+    component whatever lists it is on, so GHB and phenylacetic acid are never lost as counter-ions.
+    """
+    if takes_fast_path(mol):
+        part = _component(mol, 1, ())
+        return Normalised(components=(part,), removed=(), remarks=(), untouched=not part.isotopes and not part.groups)
+    remarks: list[Remark] = []
+    pieces: dict[str, Component] = {}
+    for fragment in Chem.GetMolFrags(mol, asMols=True):
+        if is_metal_complex(fragment):
+            remarks.append(Remark(code="metal-complex", detail="A metal complex is kept as reported; it is not taken apart."))
+            _collect(pieces, fragment, [], fragment)
+            continue
+        for part in Chem.GetMolFrags(clean(fragment), asMols=True):
+            notes: list[Remark] = []
+            neutral, _ = neutralise(part, notes)
+            _collect(pieces, neutral, notes, part)
+    return _split(mol, list(pieces.items()), counterions, listed, remarks)
+
+
+def _collect(pieces: dict[str, Component], mol: Mol, notes: list[Remark], _before: Mol) -> None:
+    key = Chem.MolToCXSmiles(mol) if mol.GetStereoGroups() else Chem.MolToSmiles(mol)
+    if key in pieces:
+        pieces[key] = replace(pieces[key], count=pieces[key].count + 1)
+    else:
+        pieces[key] = Component(mol=mol, labelled=mol, remarks=tuple(notes))
+
+
+def _split(
+    whole: Mol,
+    pieces: list[tuple[str, Component]],
+    counterions: CounterIons,
+    listed: frozenset[str],
+    remarks: list[Remark],
+) -> Normalised:
+    kept: list[Component] = []
+    removable: list[tuple[str, Component]] = []
+    for smiles, piece in pieces:
+        flat = Chem.MolToSmiles(piece.mol, isomericSmiles=False)
+        if len(pieces) > 1 and flat not in listed and (counterions.removable(flat) or _is_lone_ion(piece.mol)):
+            removable.append((smiles, piece))
+        else:
+            kept.append(piece)
+    if not kept:
+        organic = [r for r in removable if any(a.GetAtomicNum() == 6 for a in r[1].mol.GetAtoms())]
+        if organic:
+            chosen = max(organic, key=lambda r: (r[1].mol.GetNumHeavyAtoms(), r[0]))
+            removable.remove(chosen)
+            kept = [chosen[1]]
+        else:
+            kept = [Component(mol=whole, labelled=whole)]
+            removable = []
+        remarks.append(Remark(code="only-counter-ions", detail="Every fragment is a counter-ion, a solvent or an ion."))
+    parts = [_component(p.labelled, p.count, p.remarks) for p in kept]
+    parts = _merge_racemates(parts) if len(parts) > 1 else parts
+    parts.sort(key=lambda p: (-p.mol.GetNumHeavyAtoms(), Chem.MolToSmiles(p.mol)))
+    removed = sorted(smiles for smiles, piece in removable for _ in range(piece.count))
+    return Normalised(components=tuple(parts), removed=tuple(removed), remarks=tuple(remarks), untouched=False)
+
+
+def _is_lone_ion(mol: Mol) -> bool:
+    if mol.GetNumAtoms() != 1:
+        return False
+    atom = mol.GetAtomWithIdx(0)
+    return is_metal(atom.GetAtomicNum()) or atom.GetAtomicNum() in (1, 8, 9, 17, 35, 53)

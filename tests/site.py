@@ -1,0 +1,164 @@
+"""A small application with the pages and a world in it, for tests of pages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import httpx
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from app import problems
+from app.context import AppContext
+from app.persistence.base import Base
+from app.persistence.models import ServiceState
+from app.persistence.session import Database
+from app.settings import Settings
+from app.web.wiring import install
+from chem.values import Coverage
+from tests.factories import NOW, PASSWORD, World, match
+
+FENTANYL = "CCC(=O)N(c1ccccc1)C1CCN(CCc2ccccc2)CC1"
+PFF = "CCC(=O)N(c1ccc(F)cc1)C1CCN(CCc2ccccc2)CC1"
+
+
+class FakeChemistry:
+    """Answers what the pages ask of the chemistry, without loading it."""
+
+    version = "test-1"
+
+    def coverage(self, as_of: date, instruments: object = None) -> tuple[Coverage, ...]:
+        return (
+            Coverage(instrument="UN-1961", edition="2025-12", complete=True, not_coded=()),
+            Coverage(
+                instrument="UN-1971",
+                edition="2025-12",
+                complete=False,
+                not_coded=("stereoisomers of three entries: text not read",),
+            ),
+            Coverage(instrument="UN-1988", edition="2025-12", complete=True, not_coded=()),
+            Coverage(
+                instrument="DE-NPSG",
+                edition="2025-07-01",
+                complete=False,
+                not_coded=("nitazene class in force 1 July 2025: text not available",),
+            ),
+        )
+
+
+def fill(world: World) -> None:
+    """Organisations of every kind, a person each, five substances, three years of detections, cases and alerts."""
+    lab = world.organisation("lab", "DE", name="Test laboratory DE")
+    other = world.organisation("lab", "FR", name="Test laboratory FR")
+    third = world.organisation("lab", "MT", name="Test laboratory MT")
+    authority = world.organisation("authority", "DE", name="Test authority DE")
+    for org in (lab, other, authority, world.organisation("reviewer", "CH"), world.organisation("industry", "GB")):
+        world.person(org)
+    operator = world.organisation("operator", "AT", name="Test operator")
+    world.person(operator)
+    world.person(operator, role="admin")
+
+    fentanyl = world.substance(
+        "Fentanyl", smiles=FENTANYL, inchikey="PJMPHNIQZUBGLI-UHFFFAOYSA-N", group="fentanyl_analogue", effect="opioid",
+        status="controlled", matches=(match(atoms=(3, 4, 5, 6)),), names=(("437-38-7", "code"),),
+    )  # fmt: skip
+    pff = world.substance(
+        "para-Fluorofentanyl", smiles=PFF, inchikey="KXUBAVLIJFTASZ-UHFFFAOYSA-N", group="fentanyl_analogue", effect="opioid",
+        status="controlled",
+        matches=(match(entry="para-Fluorofentanyl"), match(entry="para-Fluorofentanyl", schedule="IV"),
+                 match("US-CSA", "I", "fentanyls", basis="generic", captured=False)),
+        names=(("4-fluorofentanyl", "common"), ("4-FF", "abbreviation"), ("pFF", "abbreviation")),
+    )  # fmt: skip
+    mmc = world.substance(
+        "2-Methylmethcathinone", smiles="CNC(C)C(=O)c1ccccc1C", inchikey="JEZYPKYGLUWUPH-UHFFFAOYSA-N",
+        group="synthetic_cathinone", effect="stimulant", status="not_controlled", names=(("2-MMC", "abbreviation"),),
+    )  # fmt: skip
+    nitazene = world.substance(
+        "N-Pyrrolidino protonitazene", smiles="CCCOc1ccc(Cc2nc3cc([N+](=O)[O-])ccc3n2CCN2CCCC2)cc1",
+        inchikey="AAAAAAAAAAAAAA-UHFFFAOYSA-N", group="nitazene", effect="opioid", status="possibly_controlled",
+        matches=(match("UN-1961", "I", "nitazenes", basis="generic", certainty="possible", reason="text_uncertain"),),
+        shipped=False,
+    )  # fmt: skip
+    hidden = world.substance("Amberine", shipped=False, status="unresolved")
+    world.substance("Opium", status="controlled", matches=(match(entry="Opium"),))
+
+    labs = [lab, other, third]
+    for index in range(36):
+        day = (NOW - timedelta(days=30 * (35 - index) + 25)).date()
+        for n in range(index // 5 + (2 if index % 6 == 0 else 0)):
+            world.detection(
+                labs[n % 3], pff, sampled_on=day, confidence="probable" if n % 3 == 1 else "confirmed",
+                tlp="CLEAR" if n % 2 else "GREEN",
+            )  # fmt: skip
+        if index % 4 == 0:
+            world.detection(lab, mmc, sampled_on=day, tlp="CLEAR")
+    first = world.detection(lab, nitazene, sampled_on=NOW.date() - timedelta(days=12))
+    world.detection(other, hidden, tlp="AMBER", sampled_on=NOW.date() - timedelta(days=5))
+    world.detection(lab, None, label="Fentanyl or Analog", confidence="screening")
+    for n in range(6):
+        death = world.detection(lab, fentanyl, context="biological", sampled_on=NOW.date() - timedelta(days=40 + n))
+        world.case(death, role="sole_cause" if n < 2 else "combined_cause")
+    world.case(first, seriousness="intensive_care")
+
+    world.alert(
+        nitazene, headline="Six deaths: tablets sold as oxycodone contained a nitazene", alert_type="cluster", level=4,
+        evidence=(first,), org=lab, tlp="AMBER", reviewed=False, audience="country", at=NOW - timedelta(hours=2),
+        numbers={"observed": 6, "expected": 0.4, "days": 30},
+    )  # fmt: skip
+    world.alert(
+        pff, headline="Rapid spread of para-fluorofentanyl", alert_type="rapid_spread", level=3, countries=("DE", "FR", "MT"),
+        at=NOW - timedelta(hours=27), evidence=(first,),
+    )  # fmt: skip
+    world.alert(mmc, headline="First report of 2-MMC in Germany", level=1, tlp="CLEAR", at=NOW - timedelta(days=3))
+    world.alert(
+        mmc, headline="2-MMC: reported by mistake", level=2, state="retracted", tlp="GREEN", at=NOW - timedelta(days=9), org=lab
+    )
+
+
+class Clock:
+    """A clock that tests set forward."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def make_site(
+    directory: Path, *, demo: bool = True, base_url: str = "http://testserver", fill_world: Callable[[World], None] = fill
+) -> FastAPI:
+    """An application over a new SQLite file, filled."""
+    settings = Settings(database_url=f"sqlite:///{directory / 'pages.sqlite'}", data_dir=directory, base_url=base_url)
+    database = Database(settings.resolved_database_url, pool_size=4)
+    Base.metadata.create_all(database.engine)
+    with database.write() as session:
+        fill_world(World(session))
+        if demo:
+            session.add(ServiceState(key="demo", value={"seed": 1}))
+    context = AppContext(settings=settings, database=database, secret=b"s" * 32, chemistry=FakeChemistry(), now=Clock())
+    app = FastAPI()
+    app.state.context = context
+    page = install(app, context)
+    problems.install(app, base_url=base_url, page=page)
+    return app
+
+
+def client_of(app: FastAPI) -> TestClient:
+    return TestClient(app, headers={"accept": "text/html"}, follow_redirects=False, raise_server_exceptions=False)
+
+
+def token_in(html: str) -> str:
+    found = re.search(r'name="csrf_token" value="([^"]+)"', html)
+    assert found, "no form token on the page"
+    return found.group(1)
+
+
+def sign_in(client: TestClient, email: str, password: str = PASSWORD, next_address: str = "/") -> httpx.Response:
+    """Signs in through the form, as a browser would."""
+    form = client.get("/sign-in")
+    data = {"email": email, "password": password, "csrf_token": token_in(form.text), "next": next_address}
+    return client.post("/sign-in", data=data)
