@@ -221,6 +221,14 @@ class World:
     """Makes organisations, keys, substances and stored reports with their facts."""
 
     context: AppContext
+    _lab: Organisation | None = None
+
+    @property
+    def lab(self) -> Organisation:
+        """The laboratory that sends the reports of a test."""
+        if self._lab is None:
+            self._lab = self.org("lab", name="the laboratory")
+        return self._lab
 
     def org(self, kind: str, country: str = "DE", *, name: str | None = None, test: bool = False) -> Organisation:
         with self.context.database.write() as session:
