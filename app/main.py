@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -68,6 +69,8 @@ def create_app(settings: Settings, *, context: AppContext | None = None, run_wor
             log.warning("EGRESS_ALLOW lets deliveries reach: %s", ", ".join(f"{n}:{p or '*'}" for n, p in settings.egress_allow))
         if worker is not None:
             worker.start()
+        # the first structure of the day should not wait for a process to start
+        threading.Thread(target=context.chemistry.warm, name="nps-warm", daemon=True).start()
         yield
         if worker is not None:
             worker.stop()
