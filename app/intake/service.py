@@ -102,9 +102,7 @@ def correct(session: Session, chemistry: Chemistry, submission: Submission, row:
     row.tlp = submission.report.tlp
     row.country = submission.report.sample.country
     row.updated_at = submission.received_at
-    answer = _store_version(session, chemistry, submission, row, kind="corrected", reason=None)
-    notifications.reevaluate(session, row.id, submission.received_at)
-    return answer
+    return _store_version(session, chemistry, submission, row, kind="corrected", reason=None)
 
 
 def withdraw(session: Session, row: Report, *, reason: str, principal: Principal, now: datetime) -> dict[str, Any]:
@@ -177,7 +175,11 @@ def _store_version(
     session.flush()
     cases = _store_cases(session, row, submission, detections)
 
-    alert_ids = notifications.raise_alerts(session, _facts(session, row, submission, facts, cases), now)
+    report_facts = _facts(session, row, submission, facts, cases)
+    if kind == "corrected":
+        alert_ids = notifications.reevaluate(session, row.id, now, report_facts)
+    else:
+        alert_ids = notifications.raise_alerts(session, report_facts, now)
     answer = {
         "id": row.id,
         "version": row.version,
