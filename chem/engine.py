@@ -15,6 +15,7 @@ from rdkit.Chem.rdchem import Mol
 
 from chem import parsing
 from chem.catalog import DATA, digest, structure_of
+from chem.derivatives import Derivatives, DerivedHit
 from chem.errors import DataError, StructureError, StructureProblem
 from chem.identity import Substance, reported, substances_of
 from chem.listed import Form, Hit, ListedIndex
@@ -82,6 +83,7 @@ class Engine:
             f"normalisation {NORMALISATION_VERSION}, catalog {catalog_version}, RDKit {rdkit.__version__}"
         )
         self._listed = ListedIndex(self._instruments, self._shipped_substance)
+        self._derivatives = Derivatives(self._listed, self._instruments)
         self._fingerprints = FingerprintIndex(fingerprints=[fingerprint(i.mol) for i in self._listed.all])
 
     @classmethod
@@ -312,12 +314,18 @@ class Engine:
         if as_is:
             return found
         form = Form.of(substance)
-        for hit in self._listed.hits(form):
+        own = self._listed.hits(form)
+        for hit in own:
             if hit.indexed.entry.instrument in asked:
                 found.extend(self._match(hit, as_of, substance))
+        for derived in self._derivatives.hits(form, own):
+            if derived.hit.indexed.entry.instrument in asked:
+                found.extend(self._match(derived.hit, as_of, substance, derived))
         return found
 
-    def _match(self, hit: Hit, as_of: date | None, substance: Substance) -> list[Match]:
+    def _match(
+        self, hit: Hit, as_of: date | None, substance: Substance, derived: DerivedHit | None = None
+    ) -> list[Match]:
         entry = hit.indexed.entry
         when = in_force(
             as_of,
@@ -342,11 +350,11 @@ class Engine:
                 captured_elsewhere=None,
                 reason=reason,
                 carve_outs=(),
-                rule=f"{entry.instrument.lower()}/{rule}",
+                rule=derived.rule if derived else f"{entry.instrument.lower()}/{rule}",
                 text_status=entry.text_status,
                 explanation=f"{entry.name} is named in {place} of {entry.instrument}, and the "
                 f"structure {hit.why}.",
-                atoms=tuple(range(substance.mol.GetNumAtoms())),
+                atoms=derived.atoms if derived else tuple(range(substance.mol.GetNumAtoms())),
                 effective_from=entry.effective_from,
                 not_before=entry.not_before,
                 source=entry.source,

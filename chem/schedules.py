@@ -107,6 +107,25 @@ class Exempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EntryClause:
+    """Words of one entry that reach beyond its structure.
+
+    `kind`: esters (what hydrolyses to the entry), skeleton (a pattern that only may be meant), quaternary (a
+    quaternary form
+    of one of the entries `of`).
+    """
+
+    id: str
+    instrument: str
+    entry: str
+    kind: str
+    smarts: str
+    words: str
+    of: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Edition:
     """A dated state of an instrument."""
 
@@ -129,6 +148,7 @@ class Instrument:
     not_coded: tuple[str, ...]
     clauses: dict[str, Clause]
     exceptions: tuple[Exempt, ...]
+    entry_clauses: tuple[EntryClause, ...]
     editions: tuple[Edition, ...]
     entries: tuple[Entry, ...]
 
@@ -147,7 +167,7 @@ def load_instrument(folder: Path) -> Instrument:
         0,
         table,
         ("id", "title", "country", "order", "in_force", "source", "not_coded", "editions"),
-        ("clauses", "exceptions"),
+        ("clauses", "exceptions", "entry_clauses"),
     )
     identifier = text_of(file, "id", table, "id")
     order = tuple(str(item) for item in table["order"])
@@ -173,6 +193,10 @@ def load_instrument(folder: Path) -> Instrument:
         clauses=clauses,
         exceptions=tuple(
             _exception(file, n, e, entries) for n, e in enumerate(table.get("exceptions", []), start=1)
+        ),
+        entry_clauses=tuple(
+            _entry_clause(file, n, c, identifier, entries)
+            for n, c in enumerate(table.get("entry_clauses", []), start=1)
         ),
         editions=editions,
         entries=entries,
@@ -214,6 +238,30 @@ def _exception(file: str, number: int, table: dict[str, Any], entries: tuple[Ent
         name=text_of(file, where, table, "name"),
         smiles=text_of(file, where, table, "smiles"),
         entries=names,
+        source=text_of(file, where, table, "source"),
+    )
+
+
+def _entry_clause(
+    file: str, number: int, table: dict[str, Any], instrument: str, entries: tuple[Entry, ...]
+) -> EntryClause:
+    where = f"entry clause {number}"
+    check_keys(file, where, table, ("id", "entry", "kind", "source"), ("smarts", "words", "of"))
+    names = {entry.name for entry in entries}
+    of = tuple(str(name) for name in table.get("of", []))
+    missing = [name for name in (str(table["entry"]), *of) if name not in names]
+    if missing:
+        raise DataError(file, where, f"no such entry: {', '.join(missing)}")
+    if table["kind"] not in ("esters", "skeleton", "quaternary"):
+        raise DataError(file, where, "kind is esters, skeleton or quaternary")
+    return EntryClause(
+        id=text_of(file, where, table, "id"),
+        instrument=instrument,
+        entry=text_of(file, where, table, "entry"),
+        kind=str(table["kind"]),
+        smarts=str(table.get("smarts", "")),
+        words=str(table.get("words", "")),
+        of=of,
         source=text_of(file, where, table, "source"),
     )
 
