@@ -15,6 +15,15 @@ from rdkit.Chem.rdchem import Mol
 
 from chem import parsing
 from chem.catalog import DATA, digest, structure_of
+from chem.classes import (
+    class_match,
+    connectivity_of,
+    is_text_on,
+    isomer_matches,
+    isomer_trial_of,
+    rule_info,
+    trial_of,
+)
 from chem.derivatives import Derivatives, DerivedHit
 from chem.errors import DataError, StructureError, StructureProblem
 from chem.identity import Substance, reported, substances_of
@@ -29,6 +38,8 @@ from chem.normalise import (
     settle_stereo,
 )
 from chem.parsing import inchikey_of, parse, read_smiles
+from chem.positional import load_isomer_rule
+from chem.rules import Rule, load_rules
 from chem.schedules import Entry, Instrument, load_instrument
 from chem.similarity import FingerprintIndex, fingerprint
 from chem.timing import InForce, in_force
@@ -49,6 +60,8 @@ from chem.values import (
     Match,
     Reason,
     Remark,
+    RuleInfo,
+    RuleTrial,
     Structure,
     StructureFormat,
     TextStatus,
@@ -71,6 +84,7 @@ class Engine:
         self,
         *,
         instruments: Sequence[Instrument],
+        rules: Sequence[Rule],
         counterions: CounterIons,
         catalog_version: str,
         extra: tuple[Path, ...],
@@ -84,6 +98,8 @@ class Engine:
         )
         self._listed = ListedIndex(self._instruments, self._shipped_substance)
         self._derivatives = Derivatives(self._listed, self._instruments)
+        self._rules = tuple(rules)
+        self._isomers = load_isomer_rule(self._listed.all) if "US-CSA" in self._by_id else None
         self._fingerprints = FingerprintIndex(fingerprints=[fingerprint(i.mol) for i in self._listed.all])
 
     @classmethod
@@ -95,17 +111,21 @@ class Engine:
         """
         folders = sorted(p for p in (DATA / "schedules").iterdir() if (p / "instrument.toml").exists())
         loaded: dict[str, Instrument] = {}
+        rules: list[Rule] = []
         for folder in [*folders, *extra_schedules]:
             instrument = load_instrument(folder)
             if instrument.id in loaded:
                 raise DataError(f"{folder.name}/instrument.toml", "id", f"{instrument.id} is loaded twice")
             loaded[instrument.id] = instrument
+            own = DATA / "rules" / folder.name if folder in folders else folder / "rules"
+            rules.extend(load_rules(own, instrument.id, connectivity_of))
         ordered = sorted(loaded.values(), key=lambda i: (_place(i.id), i.id))
         files = [p for p in DATA.rglob("*") if p.suffix in (".csv", ".toml") and "names" not in p.parts]
         for folder in extra_schedules:
             files.extend(p for p in folder.iterdir() if p.suffix in (".csv", ".toml"))
         return cls(
             instruments=ordered,
+            rules=rules,
             counterions=load_counterions(),
             catalog_version=digest(files),
             extra=tuple(extra_schedules),
@@ -321,7 +341,40 @@ class Engine:
         for derived in self._derivatives.hits(form, own):
             if derived.hit.indexed.entry.instrument in asked:
                 found.extend(self._match(derived.hit, as_of, substance, derived))
+        for rule in self._rules:
+            if rule.instrument in asked:
+                match = class_match(rule, substance, own, as_of)
+                if match is not None:
+                    found.append(match)
+        if self._isomers is not None and self._isomers.instrument in asked:
+            found.extend(isomer_matches(self._isomers, substance, own, as_of))
         return found
+
+    def try_rule(self, rule_id: str, structure: Structure, as_of: date) -> tuple[RuleTrial, ...]:
+        """What one rule says of a structure, component by component, a miss with the condition that failed.
+
+        Of several dated texts the one that binds on the date is asked, else the newest. Raises: KeyError for
+        an unknown rule,
+        StructureError.
+        """
+        examined = self._examine(structure)
+        if self._isomers is not None and rule_id == self._isomers.id:
+            isomers = self._isomers
+            return tuple(
+                isomer_trial_of(isomers, s, self._listed.hits(Form.of(s)), as_of) for s in examined.substances
+            )
+        texts = [rule for rule in self._rules if rule.id == rule_id]
+        if not texts:
+            raise KeyError(f"unknown rule: {rule_id}")
+        rule = next((r for r in texts if is_text_on(r, as_of) is not InForce.NO), texts[-1])
+        return tuple(trial_of(rule, s, self._listed.hits(Form.of(s)), as_of) for s in examined.substances)
+
+    def rules(self, instrument: str | None = None) -> tuple[RuleInfo, ...]:
+        """Every dated text of every class rule, of one instrument where named."""
+        found = [rule_info(rule) for rule in self._rules]
+        if self._isomers is not None:
+            found.append(rule_info(self._isomers))
+        return tuple(info for info in found if instrument in (None, info.instrument))
 
     def _match(
         self, hit: Hit, as_of: date | None, substance: Substance, derived: DerivedHit | None = None
@@ -337,7 +390,7 @@ class Engine:
         if when is InForce.NO:
             return []
         certainty, reason = weaken(hit.certainty, hit.reason, entry.text_status, when)
-        place = entry.schedule if entry.schedule.startswith("Table") else f"Schedule {entry.schedule}"
+        place = f"Schedule {entry.schedule}" if len(entry.schedule) <= 3 else entry.schedule
         rule = "listed" if hit.basis is Basis.LISTED else "stereoisomers"
         return [
             Match(
@@ -365,22 +418,21 @@ class Engine:
         self, substance: Substance, as_of: date, asked: tuple[str, ...], limit: int
     ) -> tuple[Analogue, ...]:
         same = substance.identity.connectivity
-        seen: set[tuple[str, str]] = set()
+        seen: set[str] = set()
 
         def skip(position: int) -> bool:
             indexed = self._listed.all[position]
             entry = indexed.entry
-            name = (entry.instrument, entry.name)
             if (
                 indexed.alias
-                or name in seen
+                or indexed.key in seen
                 or indexed.connectivity == same
                 or entry.instrument not in asked
                 or (entry.not_before is not None and entry.not_before > as_of)
                 or (entry.until is not None and entry.until < as_of)
             ):
                 return True
-            seen.add(name)
+            seen.add(indexed.key)
             return False
 
         nearest = self._fingerprints.nearest(substance.mol, limit, skip)
@@ -430,7 +482,7 @@ class Engine:
             entries=len(instrument.entries),
             entries_with_structure=sum(bool(entry.smiles) for entry in instrument.entries),
             entries_by_text_status={status.value: counts.get(status.value, 0) for status in TextStatus},
-            rules=(),
+            rules=self.rules(instrument.id),
             not_coded=instrument.not_coded,
         )
 
