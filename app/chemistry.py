@@ -49,6 +49,15 @@ class Answer:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """The identity of a structure, or the slug of its problem and what is wrong."""
+
+    identity: Identity | None
+    problem: str | None
+    detail: str
+
+
 def answer(engine: Engine, question: Question) -> Answer:
     """Ask the engine; a structure's own problem is part of the answer, never an exception."""
     try:
@@ -136,6 +145,12 @@ class Chemistry:
     def assess_uncached(self, question: Question, *, deadline_s: float = BATCH_DEADLINE_S) -> Answer:
         """For screening: nothing of the structure outlives the call."""
         return self._ask(question, deadline_s)
+
+    def identify(self, structure: Structure) -> Identified:
+        """Identity alone, for a search; nothing is kept."""
+        found = self._ask(Question((structure,), False, date.max, (), 0, ()), SINGLE_DEADLINE_S)
+        identity = found.assessment.identity if found.assessment else None
+        return Identified(identity, found.problem.value if found.problem else None, found.detail)
 
     def coverage(self, as_of: date, instruments: Sequence[str] | None = None) -> tuple[Coverage, ...]:
         return self.engine.coverage(instruments, as_of=as_of)

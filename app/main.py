@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from sqlalchemy import text
 
-from app import web
+from app import problems
 from app.body import LimitBody
 from app.chemistry import Chemistry
 from app.context import AppContext
@@ -23,6 +24,7 @@ from app.persistence.session import Database
 from app.screening import api as screening_api
 from app.settings import Settings
 from app.substances import api as substances_api
+from app.web.wiring import install as install_pages
 from app.worker import Worker
 
 log = logging.getLogger("nps")
@@ -66,8 +68,9 @@ def create_app(settings: Settings, *, context: AppContext | None = None, run_wor
         if settings.egress_allow:
             log.warning("EGRESS_ALLOW lets deliveries reach: %s", ", ".join(f"{n}:{p or '*'}" for n, p in settings.egress_allow))
         if worker is not None:
-            context.wake_worker = worker.wake
             worker.start()
+        # the first structure of the day should not wait for a process to start
+        threading.Thread(target=context.chemistry.warm, name="nps-warm", daemon=True).start()
         yield
         if worker is not None:
             worker.stop()
@@ -87,7 +90,8 @@ def create_app(settings: Settings, *, context: AppContext | None = None, run_wor
     for module in (intake_api, screening_api, substances_api, law_api, notifications_api):
         app.include_router(module.router)
     _health(app, context)
-    web.install(app, context)
+    render = install_pages(app, context)
+    problems.install(app, base_url=settings.base_url, page=render)
     return app
 
 

@@ -10,6 +10,7 @@ import fcntl
 import logging
 import os
 import secrets
+import signal
 import socket
 import threading
 import time
@@ -97,10 +98,14 @@ class Worker:
 
     def stop(self) -> None:
         """Claim nothing more and come to an end within 25 s."""
-        self._stopping.set()
-        self.loop.stop()
+        self.end()
         if self._thread is not None:
             self._thread.join(30)
+
+    def end(self) -> None:
+        """Claim nothing more; `run` returns when what is being sent has ended. Safe in a signal handler."""
+        self._stopping.set()
+        self.loop.stop()
 
     def run(self) -> None:
         """Work until `stop`. On SQLite this first waits for the file lock."""
@@ -175,3 +180,13 @@ def workers_due(context: AppContext) -> Sequence[str]:
         late = context.now().timestamp() - 600
         rows = session.execute(select(Task.topic, func.min(Task.run_at)).where(Task.state == "ready").group_by(Task.topic))
         return [topic for topic, oldest in rows if oldest.timestamp() < late]
+
+
+def run_until_stopped(context: AppContext) -> None:
+    """Work in this process until SIGTERM or SIGINT: claim nothing more, finish what is being sent within 25 s."""
+    worker = Worker(context)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: worker.end())
+    context.wake_worker = worker.wake
+    worker.run()
+    context.database.dispose()

@@ -325,7 +325,12 @@ class NameTable:
     def names_of(self, key: str) -> tuple[Name, ...]:
         """Every name of a substance, also those of rows that turned out to be the same structure, ordered by folded form."""
         same = self._same_key(key)
-        return tuple(name for _, by_key in sorted(self._names.items()) for k, name in by_key.items() if k in same)
+        found: dict[str, Name] = {}
+        for folded, by_key in sorted(self._names.items()):
+            for owner, name in by_key.items():
+                if owner in same:
+                    found.setdefault(folded, name)
+        return tuple(found.values())
 
     def _same_key(self, key: str) -> frozenset[str]:
         inchikey = self._inchikeys.get(key)

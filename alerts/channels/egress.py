@@ -120,7 +120,7 @@ def is_blocked(address: Address) -> bool:
     return any(address.version == network.version and address in network for network in BLOCKED)
 
 
-def check_addresses(destination: Destination, addresses: Sequence[str], allow: Sequence[AllowRule]) -> list[str]:
+def check_addresses(destination: Destination, addresses: Sequence[str], allow: Sequence[AllowRule] = ()) -> list[str]:
     """The addresses to connect to, in the order given. One that is refused refuses the whole set.
 
     Raises EgressRefused.

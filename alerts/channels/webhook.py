@@ -118,7 +118,7 @@ class WebhookChannel:
                 response = pool.handle_request(request)
                 try:
                     for chunk in response.iter_stream():
-                        answer += chunk
+                        answer = (answer + chunk)[:READ_LIMIT]
                         if len(answer) >= READ_LIMIT:
                             break
                 finally:

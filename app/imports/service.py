@@ -121,6 +121,28 @@ def run_import(
         )
     outcome = Outcome()
     rows = read_rows(path, file_format)
+    try:
+        _run_batches(context, rows, mapping, principal, mode, job_id, outcome, rejects, progress)
+    except BaseException:
+        with context.database.write() as session:
+            _note(session, job_id, outcome, context.now(), "failed")
+        raise
+    with context.database.write() as session:
+        _note(session, job_id, outcome, context.now(), "done")
+    return outcome
+
+
+def _run_batches(
+    context: AppContext,
+    rows: Iterator[Row],
+    mapping: Mapping,
+    principal: Principal,
+    mode: str,
+    job_id: str,
+    outcome: Outcome,
+    rejects: RejectFile,
+    progress: Callable[[int], None],
+) -> None:
     while batch := list(islice(rows, BATCH)):
         prepared = list(_prepare(context, batch, mapping, principal, mode, job_id))
         with context.database.write() as session:
@@ -128,9 +150,6 @@ def run_import(
             _note(session, job_id, outcome, context.now(), "running")
         progress(len(batch))
         context.wake_worker()
-    with context.database.write() as session:
-        _note(session, job_id, outcome, context.now(), "done")
-    return outcome
 
 
 def _file_hash(path: Path) -> str:
@@ -143,7 +162,7 @@ def _note(session: Session, job_id: str, outcome: Outcome, now: datetime, state:
     job.rows_read, job.rows_stored = outcome.read, outcome.stored
     job.rows_known, job.rows_rejected = outcome.known, outcome.rejected
     job.state = state
-    job.ended_at = now if state == "done" else None
+    job.ended_at = None if state == "running" else now
 
 
 def _prepare(

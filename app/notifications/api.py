@@ -13,7 +13,7 @@ from sqlalchemy import select
 from alerts.render import alert_document, iso
 from app.auth.permissions import Action, Principal, Role
 from app.context import AppContext, Context, optional_principal, requires
-from app.notifications import deliveries, queries, service, subscriptions
+from app.notifications import decisions, deliveries, queries, subscriptions
 from app.notifications.schemas import NoteIn, RedeliverIn, RotateIn, SightingIn, SubscriptionIn, SubscriptionPatch
 from app.notifications.secrets import SecretBox
 from app.persistence.models import Subscription
@@ -213,14 +213,14 @@ def list_events(
 def approve_alert(alert_id: str, principal: Analyst, context: Context, wish: NoteIn | None = None) -> dict[str, Any]:
     """Approve for everybody: one analyst for level 3, two different ones for level 4. Answers the alert as it then stands."""
     with context.database.write() as session:
-        service.approve(session, principal, alert_id, wish.note if wish else None, context.now())
+        decisions.approve(session, principal, alert_id, wish.note if wish else None, context.now())
     context.wake_worker()
     return _alert(context, principal, alert_id)
 
 
 def _answer(context: AppContext, principal: Principal, alert_id: str, kind: str, note: str | None) -> dict[str, Any]:
     with context.database.write() as session:
-        row = service.answer(session, principal, alert_id, kind, note, context.now())
+        row = decisions.answer(session, principal, alert_id, kind, note, context.now())
         return {
             "alert": row.alert_id,
             "revision": row.revision,

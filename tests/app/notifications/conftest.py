@@ -221,6 +221,14 @@ class World:
     """Makes organisations, keys, substances and stored reports with their facts."""
 
     context: AppContext
+    _lab: Organisation | None = None
+
+    @property
+    def lab(self) -> Organisation:
+        """The laboratory that sends the reports of a test."""
+        if self._lab is None:
+            self._lab = self.org("lab", name="the laboratory")
+        return self._lab
 
     def org(self, kind: str, country: str = "DE", *, name: str | None = None, test: bool = False) -> Organisation:
         with self.context.database.write() as session:
@@ -249,15 +257,18 @@ class World:
         self, session: Session, org: Organisation, substance: Substance | None, *,
         first_in: Scope = Scope.NONE, country: str = "DE", tlp: str = "GREEN", death: bool = False,
         confidence: str = "confirmed", quiet: bool = False, new_laboratory: bool = False, reference: str | None = None,
-        received_at: datetime | None = None,
+        received_at: datetime | None = None, report_id: str | None = None,
     ) -> ReportFacts:  # fmt: skip
         """Store a report with one detection (and a death), and give its facts."""
         now = received_at or self.context.now()
-        report = Report(
-            org_id=org.id, lab_reference=reference or f"{time.monotonic_ns()}", version=1, tlp=tlp, country=country,
-            received_at=now, updated_at=now, answer={},
-        )  # fmt: skip
-        session.add(report)
+        report = session.get(Report, report_id) if report_id else None
+        if report is None:
+            report = Report(
+                org_id=org.id, lab_reference=reference or f"{time.monotonic_ns()}-{threading.get_ident()}", version=1, tlp=tlp,
+                country=country, received_at=now, updated_at=now, answer={},
+            )  # fmt: skip
+            session.add(report)
+        report.tlp, report.country = tlp, country
         session.flush()
         detection = Detection(
             report_id=report.id, position=0, substance_id=substance.id if substance else None, resolution="structure",
@@ -307,6 +318,12 @@ class World:
 @pytest.fixture
 def world(context: AppContext) -> World:
     return World(context)
+
+
+@pytest.fixture
+def make_world(clock: Clock) -> Callable[[Database], World]:
+    """A world on the given database, with a clock that the test moves."""
+    return lambda database: World(make_context(database, clock))
 
 
 @pytest.fixture

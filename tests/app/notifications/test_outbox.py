@@ -36,9 +36,7 @@ class Box:
 
     def endpoint(self) -> str:
         with self.database.write() as session:
-            org = accounts.create_organisation(
-                session, name="A", kind="authority", country="FR", test=False, now=self.clock()
-            )
+            org = accounts.create_organisation(session, name="A", kind="authority", country="FR", test=False, now=self.clock())
             subscription = Subscription(
                 org_id=org.id, role="authority", channel="webhook", target="https://a.example", filter={}, tlp_max="GREEN",
                 detail="full", state="active", secrets=[], created_at=self.clock(),
@@ -318,9 +316,7 @@ def test_the_loop_survives_a_handler_that_raises(box: Box) -> None:
 
 def test_a_store_keeps_to_the_policy_it_was_given(any_database: Database, clock: Any) -> None:
     box = Box(any_database, clock)
-    box.store = SqlOutbox(
-        any_database, clock=clock, database_clock=False, retry=RetryPolicy(delays=(1.0,)), spread=lambda: 0.5
-    )
+    box.store = SqlOutbox(any_database, clock=clock, database_clock=False, retry=RetryPolicy(delays=(1.0,)), spread=lambda: 0.5)
     task_id = box.delivery("k", box.endpoint())
     for _ in range(2):
         (task,) = box.claim()

@@ -1,0 +1,81 @@
+"""What people decide about an alert and answer to it. Nothing here commits."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.auth.permissions import Principal
+from app.notifications import queries
+from app.notifications.raising import LIVE_STATES, RELEASE
+from app.notifications.revisions import current_revision, follow, next_revision
+from app.persistence.base import new_id
+from app.persistence.models import Acknowledgement, Alert, AlertApproval
+from app.persistence.outbox import insert_once
+from app.problems import Problem
+
+
+def visible_alert(session: Session, principal: Principal, alert_id: str) -> Alert:
+    """The alert, locked, where this principal may see it. Raises Problem `not-found`."""
+    found = queries.find(session, principal, alert_id)
+    if found is None:
+        raise Problem("not-found", "There is no alert of this id, or this key may not see it.")
+    session.scalar(select(Alert.id).where(Alert.id == alert_id).with_for_update())
+    session.refresh(found.alert)
+    return found.alert
+
+
+def approvals_needed(alert: Alert) -> int:
+    """How many different analysts must approve this alert before everybody hears, by the release table."""
+    return RELEASE.release(alert.level, needs_approval=alert.needs_approval).approvals
+
+
+def approve(session: Session, principal: Principal, alert_id: str, note: str | None, now: datetime) -> Alert:
+    """Count this person's approval; with the last one needed the next revision goes to the full audience.
+
+    A second approval by the same person changes nothing. Raises Problem `conflict` where nothing waits for approval.
+    """
+    alert = visible_alert(session, principal, alert_id)
+    if alert.state not in LIVE_STATES:
+        raise Problem("conflict", f"The alert is {alert.state}; nothing waits for approval.")
+    before = current_revision(session, alert)
+    approval = {"alert_id": alert.id, "actor": principal.actor, "at": now, "note": note}
+    new = insert_once(session, AlertApproval, approval)
+    if before.audience == "full":
+        if not new:
+            return alert
+        raise Problem("conflict", "The alert has gone to its full audience; nothing waits for approval.")
+    given = session.scalar(select(func.count()).select_from(AlertApproval).where(AlertApproval.alert_id == alert.id)) or 0
+    if given >= approvals_needed(alert):
+        next_revision(session, alert, follow(before, audience="full", reviewed=True, state="issued"), now)
+    return alert
+
+
+def answer(session: Session, principal: Principal, alert_id: str, kind: str, note: str | None, now: datetime) -> Acknowledgement:
+    """Store that this organisation has `seen`, `acknowledged`, `assessed` or made a `sighting`; once each, a later note
+    replaces none.
+
+    Gives the stored answer: the first one where it was given before.
+    """
+    alert = visible_alert(session, principal, alert_id)
+    insert_once(
+        session,
+        Acknowledgement,
+        {
+            "id": new_id(),
+            "alert_id": alert.id,
+            "revision": alert.revision,
+            "org_id": principal.org_id,
+            "actor": principal.actor,
+            "kind": kind,
+            "note": note,
+            "at": now,
+        },
+    )
+    return session.scalars(
+        select(Acknowledgement).where(
+            Acknowledgement.alert_id == alert.id, Acknowledgement.org_id == principal.org_id, Acknowledgement.kind == kind
+        )
+    ).one()

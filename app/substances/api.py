@@ -1,0 +1,181 @@
+"""Substances over HTTP: browse, one substance, search, prevalence, drawing. Answered over what the reader may see."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import Response
+from pydantic import Field, ValidationError
+
+from app.auth.permissions import Action, Principal
+from app.body import RawBody, parse_json
+from app.context import AppContext, Context, requires
+from app.intake.schemas import Strict, StructureText
+from app.problems import FieldError, Problem, from_validation
+from app.substances import queries
+from app.substances.search import CursorError, Sort, SubstancePage, SubstanceRow, search_substances
+from app.substances.visibility import Cell
+from chem.depiction import depict_svg
+from chem.errors import StructureError
+from chem.values import Structure, StructureFormat
+
+router = APIRouter(prefix="/v1/substances", tags=["substances"])
+Reader = Annotated[Principal, Depends(requires(Action.SUBSTANCE_READ))]
+Counter = Annotated[Principal, Depends(requires(Action.COUNTS_READ))]
+Limit = Annotated[int, Query(ge=1, le=200)]
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    return {"state": cell.state.value, "n": cell.n}
+
+
+def _row(row: SubstanceRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "inchikey": row.inchikey,
+        "chemical_group": row.chemical_group,
+        "effect_group": row.effect_group,
+        "legal_status": row.legal_status,
+        "matches": list(row.matches),
+        "detections_12_months": _cell(row.detections),
+        "countries_12_months": _cell(row.countries),
+        "last_month": row.last_month,
+        "created_at": row.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    }
+
+
+def _page(page: SubstancePage) -> dict[str, Any]:
+    return {
+        "items": [_row(row) for row in page.items],
+        "next_cursor": page.next_cursor,
+        "total": page.total,
+        "near": [{"id": substance_id, "name": name} for substance_id, name in page.near],
+    }
+
+
+@router.get("", summary="Browse, filter and sort")
+def list_substances(
+    context: Context,
+    principal: Reader,
+    q: Annotated[str, Query(max_length=400, description="Name in any spelling, CAS number or InChIKey")] = "",
+    chemical_group: Annotated[str | None, Query(max_length=40)] = None,
+    effect_group: Annotated[str | None, Query(max_length=40)] = None,
+    legal_status: Annotated[str | None, Query(max_length=24)] = None,
+    sort: Sort = Sort.DETECTIONS,
+    descending: bool = True,
+    limit: Limit = 50,
+    cursor: Annotated[str | None, Query(max_length=400)] = None,
+) -> dict[str, Any]:
+    """Counts are of the last 12 months, confirmed and probable, stereoisomers together."""
+    try:
+        with context.database.read() as session:
+            page = search_substances(
+                session,
+                principal,
+                now=context.now(),
+                text=q,
+                chemical_group=chemical_group,
+                effect_group=effect_group,
+                legal_status=legal_status,
+                sort=sort,
+                descending=descending,
+                limit=limit,
+                cursor=cursor,
+            )
+    except CursorError as error:
+        raise Problem("validation", f"cursor: {error}", errors=[FieldError("/cursor", str(error))]) from error
+    return _page(page)
+
+
+class SearchIn(Strict):
+    """A name or identifier as `text`, or an exact structure."""
+
+    text: Annotated[str, Field(min_length=1, max_length=400)] | None = None
+    smiles: StructureText | None = None
+    inchi: StructureText | None = None
+    molfile: StructureText | None = None
+
+
+@router.post(
+    "/search",
+    summary="By name, identifier or exact structure",
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": SearchIn.model_json_schema()}}}},
+)
+def search(context: Context, principal: Reader, body: RawBody) -> dict[str, Any]:
+    """Substances with this name, or with the parent of this structure (salts and labels taken away), or its stereoisomers."""
+    try:
+        asked = SearchIn.model_validate(parse_json(body))
+    except ValidationError as error:
+        raise from_validation(error.errors()) from error
+    given = [form for form in ("text", "smiles", "inchi", "molfile") if getattr(asked, form) is not None]
+    if len(given) != 1:
+        raise Problem("validation", "Give exactly one of text, smiles, inchi or molfile.")
+    text = asked.text or _connectivity(context, StructureFormat(given[0]), getattr(asked, given[0]))
+    with context.database.read() as session:
+        return _page(search_substances(session, principal, now=context.now(), text=text, limit=100))
+
+
+def _connectivity(context: AppContext, form: StructureFormat, text: str) -> str:
+    found = context.chemistry.identify(Structure(format=form, text=text))
+    if found.identity is None:
+        raise Problem(
+            found.problem or "structure-undefined", f"/{form}: {found.detail}", errors=[FieldError(f"/{form}", found.detail)]
+        )
+    connectivity: str = found.identity.connectivity
+    return connectivity
+
+
+def _detail(context: AppContext, principal: Principal, substance_id: str) -> queries.SubstanceDetail:
+    """Raises Problem 404 for a substance that does not exist for this reader; a merged id gives the one it went into."""
+    with context.database.read() as session:
+        for _ in range(10):
+            found = queries.substance_detail(session, principal, substance_id)
+            if not isinstance(found, queries.MergedInto):
+                break
+            substance_id = found.id
+    if found is None or isinstance(found, queries.MergedInto):
+        raise Problem("not-found", f"There is no substance {substance_id}, or this key may not see it.")
+    return found
+
+
+@router.get("/{substance_id}", summary="One substance")
+def get_substance(substance_id: str, context: Context, principal: Reader) -> dict[str, Any]:
+    found = _detail(context, principal, substance_id)
+    answer = asdict(found)
+    answer["created_at"] = found.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    answer["stereo_siblings"] = [{"id": other, "name": name} for other, name in found.stereo_siblings]
+    return answer
+
+
+@router.get("/{substance_id}/prevalence", summary="Detections by month and by country")
+def get_prevalence(substance_id: str, context: Context, principal: Counter) -> dict[str, Any]:
+    """Confirmed and probable detections of the substance and its stereoisomers; a masked cell holds no number."""
+    found = _detail(context, principal, substance_id)
+    with context.database.read() as session:
+        months = queries.detections_by_month(session, principal, found.members, now=context.now())
+        countries = queries.detections_by_country(session, principal, found.members, now=context.now())
+    return {
+        "substance_id": found.id,
+        "laboratories": months.laboratories,
+        "months": [
+            {"month": p.month, "total": _cell(p.total), "confirmed": _cell(p.confirmed), "probable": _cell(p.probable), "arriving": p.arriving}
+            for p in months.points
+        ],
+        "countries": [{"country": c.country, "region": c.region, "total": _cell(c.total)} for c in countries.rows],
+        "caveat": "Counts reflect who tested what. Countries without reports are no data, never zero.",
+    }  # fmt: skip
+
+
+@router.get("/{substance_id}/depiction.svg", summary="Drawing")
+def get_depiction(substance_id: str, context: Context, principal: Reader) -> Response:
+    found = _detail(context, principal, substance_id)
+    if found.smiles is None:
+        raise Problem("not-found", f"{found.name} has no single structure to draw.")
+    try:
+        drawing = depict_svg(found.smiles)
+    except StructureError as error:
+        raise Problem("not-found", f"{found.name} cannot be drawn: {error.detail}") from error
+    return Response(drawing, media_type="image/svg+xml", headers={"Cache-Control": "private, max-age=3600"})
