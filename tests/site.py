@@ -11,6 +11,7 @@ import httpx
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from app import problems
 from app.context import AppContext
 from app.persistence.base import Base
 from app.persistence.models import ServiceState
@@ -141,7 +142,7 @@ def make_site(
     context = AppContext(settings=settings, database=database, secret=b"s" * 32, chemistry=FakeChemistry(), now=Clock())
     app = FastAPI()
     app.state.context = context
-    install(app, context)
+    problems.install(app, base_url=base_url, page=install(app, context))
     return app
 
 

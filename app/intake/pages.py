@@ -101,10 +101,13 @@ class ReportContext:
     versions: tuple[VersionLine, ...]
 
 
+def _newest(report: Report) -> int:
+    """The newest version with rows: a withdrawal adds a version without any."""
+    return report.version - 1 if report.state == "withdrawn" else report.version
+
+
 def _current(report: Report) -> list[Detection]:
-    """The detections of the newest version that has any: a withdrawal adds a version without rows."""
-    newest = max((d.report_version for d in report.detections), default=0)
-    return [d for d in report.detections if d.report_version == newest]
+    return [d for d in report.detections if d.report_version == _newest(report)]
 
 
 def _answers(report: Report) -> list[dict[str, Any]]:
@@ -184,7 +187,7 @@ def report(request: Request, context: Context, viewer: Laboratory, report_id: st
         tlp=found.tlp,
         sample=_sample(found),
         findings=tuple(_finding(d, answers.get(d.position)) for d in _current(found)),
-        cases=tuple(_case(case) for case in found.cases),
+        cases=tuple(_case(case) for case in found.cases if case.report_version == _newest(found)),
         alerts=alerts,
         versions=tuple(VersionLine(version=row.version, kind=row.kind, at=row.created_at, reason=row.reason) for row in versions),
     )

@@ -338,7 +338,7 @@ def _evidence(session: Session, principal: Principal | None, report_ids: Sequenc
             .where(Report.id.in_(report_ids[:MOST_EVIDENCE]))
             .options(
                 joinedload(Report.sample),
-                selectinload(Report.detections.and_(Detection.report_version == Report.version)).joinedload(Detection.substance),
+                selectinload(Report.detections).joinedload(Detection.substance),
             )
         ).unique()
     }
@@ -350,6 +350,7 @@ def _evidence(session: Session, principal: Principal | None, report_ids: Sequenc
             f"{d.substance.name if d.substance else d.reported_name or 'not resolved'} "
             f"({words.said(words.CONFIDENCE, d.confidence).lower()})"
             for d in report.detections
+            if d.report_version == report.version
         ]
         lines.append(
             EvidenceLine(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from fastapi import FastAPI, Request
 from starlette.responses import RedirectResponse, Response
 
-from app import problems
 from app.auth import pages as auth_pages
 from app.auth.sessions import SignInNeeded
 from app.auth.throttle import SignInThrottle
 from app.context import AppContext
 from app.intake import pages as intake_pages
 from app.notifications import pages as alert_pages
+from app.problems import PageRenderer
 from app.substances import pages as substance_pages
 from app.web import overview, problem_pages, static
 from app.web.security import SecurityHeaders
@@ -27,8 +27,8 @@ ROUTERS = (
 )
 
 
-def install(app: FastAPI, context: AppContext) -> None:
-    """Adds headers, static files, pages, and the handlers of problems with their pages."""
+def install(app: FastAPI, context: AppContext) -> PageRenderer:
+    """Adds headers, static files and pages; gives the renderer for `app.problems.install(..., page=...)`."""
     static.manifest()  # read now, so that a missing file stops the start and no request
     app.state.sign_in_throttle = SignInThrottle()
     for router in ROUTERS:
@@ -41,4 +41,4 @@ def install(app: FastAPI, context: AppContext) -> None:
             return Response(status_code=401, headers={"HX-Redirect": error.address})
         return RedirectResponse(error.address, status_code=303)
 
-    problems.install(app, base_url=context.settings.base_url, page=problem_pages.render_problem)
+    return problem_pages.render_problem
