@@ -26,6 +26,7 @@ from chem.classes import (
 )
 from chem.derivatives import Derivatives, DerivedHit
 from chem.errors import DataError, StructureError, StructureProblem
+from chem.groups import groups_of, load_groups
 from chem.identity import Substance, reported, substances_of
 from chem.listed import Form, Hit, ListedIndex
 from chem.normalise import (
@@ -58,6 +59,7 @@ from chem.values import (
     InstrumentInfo,
     LegalStatus,
     Match,
+    ProposedGroup,
     Reason,
     Remark,
     RuleInfo,
@@ -98,6 +100,7 @@ class Engine:
         self._derivatives = Derivatives(self._listed, self._instruments)
         self._rules = tuple(rules)
         self._isomers = load_isomer_rule(self._listed.all) if "US-CSA" in self._by_id else None
+        self._groups = load_groups()
         self._fingerprints = FingerprintIndex(fingerprints=[fingerprint(i.mol) for i in self._listed.all])
 
     @classmethod
@@ -271,7 +274,7 @@ class Engine:
         """A stored identity matched again, without the structure text. Raises: StructureError where it
         cannot be read."""
         parts = identity.components or (identity,)
-        substances = tuple(_substance_again(part, identity.warnings if part is identity else ()) for part in parts)
+        substances = tuple(_substance_again(part) for part in parts)
         keys = [part.parent_inchikey for part in parts]
         main = keys.index(identity.parent_inchikey) if identity.parent_inchikey in keys else 0
         return self._assess(_Examined(identity, substances, main), as_of, self._asked(instruments), analogues, home)
@@ -475,6 +478,13 @@ class Engine:
                 found.append(_entry_info(entry, keys.get(id(entry))))
         return tuple(found)
 
+    def groups_of(self, identity: Identity) -> tuple[ProposedGroup, ...]:
+        """Chemical and effect groups proposed for the parent, best first; empty where no rule fits.
+
+        Raises: StructureError where a stored parent cannot be read.
+        """
+        return groups_of(self._groups, _substance_again(identity).mol)
+
     def listed_keys(self) -> frozenset[InChIKey]:
         """Parent InChIKeys of all listed structures."""
         return frozenset(InChIKey(indexed.key) for indexed in self._listed.all)
@@ -518,7 +528,8 @@ def _entry_info(entry: Entry, key: str | None) -> EntryInfo:
     )
 
 
-def _substance_again(identity: Identity, _warnings: tuple[Remark, ...]) -> Substance:
+def _substance_again(identity: Identity) -> Substance:
+    """The molecule of a stored identity, its other stereo forms from the groups it was drawn with."""
     mol = read_smiles(identity.parent_smiles)
     if mol is None:
         raise StructureError(StructureProblem.UNREADABLE, "the stored parent structure cannot be read")
