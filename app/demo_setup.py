@@ -64,7 +64,10 @@ def prepare_demo(settings: Settings, *, seed: int, say: Callable[[str], None]) -
 
 
 def _address(settings: Settings) -> str:
-    return f"\nNPS Early Warning: DEMONSTRATION, all data are synthetic\n\nAddress  {settings.base_url}\nAPI      {settings.base_url}/docs\n"
+    return (
+        "\nNPS Early Warning: DEMONSTRATION, all data are synthetic\n\n"
+        f"Address  {settings.base_url}\nAPI      {settings.base_url}/docs\n"
+    )
 
 
 def _fill(context: AppContext, seed: int, path: Path, say: Callable[[str], None]) -> None:

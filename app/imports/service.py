@@ -218,7 +218,7 @@ def _store_batch(
         .join(ReportVersion, (ReportVersion.report_id == Report.id) & (ReportVersion.version == 1))
         .where(Report.org_id == principal.org_id, Report.lab_reference.in_(references))
     )
-    stored: dict[str, str] = dict(rows.tuples().all())
+    stored: dict[str, str] = dict(rows.all())
     for item in prepared:
         outcome.read += 1
         if item.submission is None:
