@@ -163,8 +163,13 @@ def test_bodies_that_are_no_report(sqlite_service: Service, body: bytes, status:
 
 @pytest.mark.parametrize(
     ("headers", "status"),
-    [({}, 401), ({"Authorization": "Bearer nps_unknown"}, 401), ({"Authorization": "Basic abc"}, 401), ({"Authorization": "Bearer"}, 401)],
-)  # fmt: skip
+    [
+        ({}, 401),
+        ({"Authorization": "Bearer nps_unknown"}, 401),
+        ({"Authorization": "Basic abc"}, 401),
+        ({"Authorization": "Bearer"}, 401),
+    ],
+)
 def test_wrong_keys(sqlite_service: Service, example_report: JSON, headers: dict[str, str], status: int) -> None:
     answer = send(sqlite_service, headers, example_report)
     assert answer.status_code == status
@@ -233,8 +238,12 @@ def test_a_set_of_isomers_is_counted_as_the_set(sqlite_service: Service, example
     iso = "CCN(CC)CCn1c(Cc2ccc(OC(C)C)cc2)nc2cc([N+](=O)[O-])ccc12"
     proto = "CCCOc1ccc(Cc2nc3cc([N+](=O)[O-])ccc3n2CCN(CC)CC)cc1"
     example_report["substances"] = [
-        {"structure": {"candidates": [{"smiles": iso}, {"smiles": proto}]}, "name": "isotonitazene or protonitazene", "techniques": ["gc-ms"]}
-    ]  # fmt: skip
+        {
+            "structure": {"candidates": [{"smiles": iso}, {"smiles": proto}]},
+            "name": "isotonitazene or protonitazene",
+            "techniques": ["gc-ms"],
+        }
+    ]
     example_report["cases"] = []
     body = send(sqlite_service, lab, example_report).json()
     substance = body["substances"][0]
