@@ -8,7 +8,7 @@ never "legal". A substance that is not identified yet is not named: the label th
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
 
@@ -75,7 +75,12 @@ def month_name(month: str) -> str:
 
 def control_of(substance: SubstanceFacts | None) -> str:
     """The legal status that the texts speak of; `unresolved` without a substance."""
-    return "unresolved" if substance is None else substance.legal_status if substance.legal_status in _CONTROL else "unresolved"
+    return control_of_status(substance.legal_status if substance is not None else None)
+
+
+def control_of_status(status: str | None) -> str:
+    """The status where the texts have words for it, else `unresolved`."""
+    return status if status in _CONTROL else "unresolved"
 
 
 def one_line(text: str, limit: int) -> str:
@@ -124,6 +129,46 @@ def texts_of(signal: Signal, *, count: int = 1) -> Texts:
     )
     instruction = _INSTRUCTION_HARM if signal.type == "serious_harm" else _INSTRUCTION_FIRST
     return Texts(headline=headline, short=short, summary=summary, full=full, instruction=instruction)
+
+
+def manual_texts(headline: str, short: str | None, summary: str, full: str | None, instruction: str | None, status: str) -> Texts:
+    """The words of a person's notice. `short` and `summary` also say whether the substance is controlled."""
+    control = "" if status == "unresolved" else f" {_CONTROL[status]}"
+    line = one_line(short or headline, SHORT_LIMIT - len(control)).rstrip(".")
+    return Texts(
+        headline=one_line(headline, HEADLINE_LIMIT),
+        short=f"{line}.{control}" if control else one_line(short or headline, SHORT_LIMIT),
+        summary=f"{paragraphs(summary)} {_CONTROL_LONG[status]}" if control else paragraphs(summary),
+        full=paragraphs(full or summary),
+        instruction=paragraphs(instruction or "Read, and pass on as the label allows."),
+    )
+
+
+_MEASURES = {"provisional_control": "provisional control", "permanent_control": "control"}
+
+
+def measure_texts(substance: str, kind: str, country: str, begins: date, until: date | None) -> Texts:
+    """The words of a measure that controls a substance in a country from a day on."""
+    what, place = _MEASURES[kind], country_name(country)
+    span = f"from {_day(begins)}" + (f" until {_day(until)}" if until is not None else "")
+    line = f"{one_line(substance, 60)}: {what} in {place} {span}"
+    told = f"{one_line(substance, 300)}: {what} in {place} {span}. Controlled there. {_LEGAL_NOTE}"
+    return Texts(
+        headline=one_line(line, HEADLINE_LIMIT),
+        short=f"{one_line(line, SHORT_LIMIT - 20)}. Controlled there.",
+        summary=told,
+        full=f"{told}\n\nSource: the authority of {place}. The legal basis is in the register of measures.",
+        instruction="Laboratories and partners: note the change of status. Authorities: consider measures of your own.",
+    )
+
+
+def _day(day: date) -> str:
+    return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
+
+
+def paragraphs(text: str) -> str:
+    """The text without control characters but for line ends."""
+    return "".join(c for c in text.replace("\r\n", "\n") if c == "\n" or c.isprintable()).strip()
 
 
 def retracted_texts(texts: Texts, reason: str) -> Texts:
