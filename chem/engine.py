@@ -15,6 +15,16 @@ from rdkit.Chem.rdchem import Mol
 
 from chem import parsing
 from chem.catalog import DATA, digest, structure_of
+from chem.classes import (
+    class_match,
+    connectivity_of,
+    is_text_on,
+    isomer_matches,
+    isomer_trial_of,
+    rule_info,
+    trial_of,
+)
+from chem.derivatives import Derivatives, DerivedHit
 from chem.errors import DataError, StructureError, StructureProblem
 from chem.identity import Substance, reported, substances_of
 from chem.listed import Form, Hit, ListedIndex
@@ -28,6 +38,8 @@ from chem.normalise import (
     settle_stereo,
 )
 from chem.parsing import inchikey_of, parse, read_smiles
+from chem.positional import load_isomer_rule
+from chem.rules import Rule, load_rules
 from chem.schedules import Entry, Instrument, load_instrument
 from chem.similarity import FingerprintIndex, fingerprint
 from chem.timing import InForce, in_force
@@ -48,6 +60,8 @@ from chem.values import (
     Match,
     Reason,
     Remark,
+    RuleInfo,
+    RuleTrial,
     Structure,
     StructureFormat,
     TextStatus,
@@ -70,6 +84,7 @@ class Engine:
         self,
         *,
         instruments: Sequence[Instrument],
+        rules: Sequence[Rule],
         counterions: CounterIons,
         catalog_version: str,
         extra: tuple[Path, ...],
@@ -78,8 +93,13 @@ class Engine:
         self._by_id = {instrument.id: instrument for instrument in self._instruments}
         self._counterions = counterions
         self._extra = extra
-        self.version = f"normalisation {NORMALISATION_VERSION}, catalog {catalog_version}, RDKit {rdkit.__version__}"
+        self.version = (
+            f"normalisation {NORMALISATION_VERSION}, catalog {catalog_version}, RDKit {rdkit.__version__}"
+        )
         self._listed = ListedIndex(self._instruments, self._shipped_substance)
+        self._derivatives = Derivatives(self._listed, self._instruments)
+        self._rules = tuple(rules)
+        self._isomers = load_isomer_rule(self._listed.all) if "US-CSA" in self._by_id else None
         self._fingerprints = FingerprintIndex(fingerprints=[fingerprint(i.mol) for i in self._listed.all])
 
     @classmethod
@@ -91,17 +111,21 @@ class Engine:
         """
         folders = sorted(p for p in (DATA / "schedules").iterdir() if (p / "instrument.toml").exists())
         loaded: dict[str, Instrument] = {}
+        rules: list[Rule] = []
         for folder in [*folders, *extra_schedules]:
             instrument = load_instrument(folder)
             if instrument.id in loaded:
                 raise DataError(f"{folder.name}/instrument.toml", "id", f"{instrument.id} is loaded twice")
             loaded[instrument.id] = instrument
+            own = DATA / "rules" / folder.name if folder in folders else folder / "rules"
+            rules.extend(load_rules(own, instrument.id, connectivity_of))
         ordered = sorted(loaded.values(), key=lambda i: (_place(i.id), i.id))
         files = [p for p in DATA.rglob("*") if p.suffix in (".csv", ".toml") and "names" not in p.parts]
         for folder in extra_schedules:
             files.extend(p for p in folder.iterdir() if p.suffix in (".csv", ".toml"))
         return cls(
             instruments=ordered,
+            rules=rules,
             counterions=load_counterions(),
             catalog_version=digest(files),
             extra=tuple(extra_schedules),
@@ -122,7 +146,9 @@ class Engine:
 
     def candidates_of(self, structure: Structure) -> tuple[Structure, ...]:
         """What a structure with a variable attachment point may be, without repeats; else an empty tuple."""
-        return tuple(Structure(format=StructureFormat.SMILES, text=smiles) for smiles in parsing.candidates(structure))
+        return tuple(
+            Structure(format=StructureFormat.SMILES, text=smiles) for smiles in parsing.candidates(structure)
+        )
 
     def _examine(self, structure: Structure) -> _Examined:
         parsed = parse(structure)
@@ -161,7 +187,8 @@ class Engine:
         others = [s.identity.formula for number, s in enumerate(substances) if number != main]
         note = Remark(
             code="several-components",
-            detail=f"A mixture: besides the substance described it holds {', '.join(others)}; each is screened.",
+            detail=f"A mixture: besides the substance described it holds {', '.join(others)}; each "
+            f"is screened.",
         )
         identity = replace(
             chosen,
@@ -209,7 +236,9 @@ class Engine:
         """
         parsed = self.candidates_of(structure)
         if parsed:
-            return self.assess_candidates(parsed, as_of=as_of, instruments=instruments, analogues=analogues, home=home)
+            return self.assess_candidates(
+                parsed, as_of=as_of, instruments=instruments, analogues=analogues, home=home
+            )
         return self._assess(self._examine(structure), as_of, self._asked(instruments), analogues, home)
 
     def assess_candidates(
@@ -249,10 +278,14 @@ class Engine:
         """A stored identity matched again, without the structure text. Raises: StructureError where it
         cannot be read."""
         parts = identity.components or (identity,)
-        substances = tuple(_substance_again(part, identity.warnings if part is identity else ()) for part in parts)
+        substances = tuple(
+            _substance_again(part, identity.warnings if part is identity else ()) for part in parts
+        )
         keys = [part.parent_inchikey for part in parts]
         main = keys.index(identity.parent_inchikey) if identity.parent_inchikey in keys else 0
-        return self._assess(_Examined(identity, substances, main), as_of, self._asked(instruments), analogues, home)
+        return self._assess(
+            _Examined(identity, substances, main), as_of, self._asked(instruments), analogues, home
+        )
 
     def _asked(self, instruments: Sequence[str] | None) -> tuple[str, ...]:
         if instruments is None:
@@ -269,7 +302,9 @@ class Engine:
         matches: list[Match] = []
         for substance in examined.substances:
             found = self._matches(substance, as_of, asked)
-            matches.extend(replace(m, component=substance.identity.parent_inchikey) if several else m for m in found)
+            matches.extend(
+                replace(m, component=substance.identity.parent_inchikey) if several else m for m in found
+            )
         ordered = in_order(matches)
         by_instrument = {name: status_of(m for m in ordered if m.instrument == name) for name in asked}
         counted = {*UN_INSTRUMENTS, *home}
@@ -299,12 +334,51 @@ class Engine:
         if as_is:
             return found
         form = Form.of(substance)
-        for hit in self._listed.hits(form):
+        own = self._listed.hits(form)
+        for hit in own:
             if hit.indexed.entry.instrument in asked:
                 found.extend(self._match(hit, as_of, substance))
+        for derived in self._derivatives.hits(form, own):
+            if derived.hit.indexed.entry.instrument in asked:
+                found.extend(self._match(derived.hit, as_of, substance, derived))
+        for rule in self._rules:
+            if rule.instrument in asked:
+                match = class_match(rule, substance, own, as_of)
+                if match is not None:
+                    found.append(match)
+        if self._isomers is not None and self._isomers.instrument in asked:
+            found.extend(isomer_matches(self._isomers, substance, own, as_of))
         return found
 
-    def _match(self, hit: Hit, as_of: date | None, substance: Substance) -> list[Match]:
+    def try_rule(self, rule_id: str, structure: Structure, as_of: date) -> tuple[RuleTrial, ...]:
+        """What one rule says of a structure, component by component, a miss with the condition that failed.
+
+        Of several dated texts the one that binds on the date is asked, else the newest. Raises: KeyError for
+        an unknown rule,
+        StructureError.
+        """
+        examined = self._examine(structure)
+        if self._isomers is not None and rule_id == self._isomers.id:
+            isomers = self._isomers
+            return tuple(
+                isomer_trial_of(isomers, s, self._listed.hits(Form.of(s)), as_of) for s in examined.substances
+            )
+        texts = [rule for rule in self._rules if rule.id == rule_id]
+        if not texts:
+            raise KeyError(f"unknown rule: {rule_id}")
+        rule = next((r for r in texts if is_text_on(r, as_of) is not InForce.NO), texts[-1])
+        return tuple(trial_of(rule, s, self._listed.hits(Form.of(s)), as_of) for s in examined.substances)
+
+    def rules(self, instrument: str | None = None) -> tuple[RuleInfo, ...]:
+        """Every dated text of every class rule, of one instrument where named."""
+        found = [rule_info(rule) for rule in self._rules]
+        if self._isomers is not None:
+            found.append(rule_info(self._isomers))
+        return tuple(info for info in found if instrument in (None, info.instrument))
+
+    def _match(
+        self, hit: Hit, as_of: date | None, substance: Substance, derived: DerivedHit | None = None
+    ) -> list[Match]:
         entry = hit.indexed.entry
         when = in_force(
             as_of,
@@ -316,7 +390,7 @@ class Engine:
         if when is InForce.NO:
             return []
         certainty, reason = weaken(hit.certainty, hit.reason, entry.text_status, when)
-        place = entry.schedule if entry.schedule.startswith("Table") else f"Schedule {entry.schedule}"
+        place = f"Schedule {entry.schedule}" if len(entry.schedule) <= 3 else entry.schedule
         rule = "listed" if hit.basis is Basis.LISTED else "stereoisomers"
         return [
             Match(
@@ -329,34 +403,36 @@ class Engine:
                 captured_elsewhere=None,
                 reason=reason,
                 carve_outs=(),
-                rule=f"{entry.instrument.lower()}/{rule}",
+                rule=derived.rule if derived else f"{entry.instrument.lower()}/{rule}",
                 text_status=entry.text_status,
-                explanation=f"{entry.name} is named in {place} of {entry.instrument}, and the structure {hit.why}.",
-                atoms=tuple(range(substance.mol.GetNumAtoms())),
+                explanation=f"{entry.name} is named in {place} of {entry.instrument}, and the "
+                f"structure {hit.why}.",
+                atoms=derived.atoms if derived else tuple(range(substance.mol.GetNumAtoms())),
                 effective_from=entry.effective_from,
                 not_before=entry.not_before,
                 source=entry.source,
             )
         ]
 
-    def _analogues(self, substance: Substance, as_of: date, asked: tuple[str, ...], limit: int) -> tuple[Analogue, ...]:
+    def _analogues(
+        self, substance: Substance, as_of: date, asked: tuple[str, ...], limit: int
+    ) -> tuple[Analogue, ...]:
         same = substance.identity.connectivity
-        seen: set[tuple[str, str]] = set()
+        seen: set[str] = set()
 
         def skip(position: int) -> bool:
             indexed = self._listed.all[position]
             entry = indexed.entry
-            name = (entry.instrument, entry.name)
             if (
                 indexed.alias
-                or name in seen
+                or indexed.key in seen
                 or indexed.connectivity == same
                 or entry.instrument not in asked
                 or (entry.not_before is not None and entry.not_before > as_of)
                 or (entry.until is not None and entry.until < as_of)
             ):
                 return True
-            seen.add(name)
+            seen.add(indexed.key)
             return False
 
         nearest = self._fingerprints.nearest(substance.mol, limit, skip)
@@ -399,12 +475,14 @@ class Engine:
             title=instrument.title,
             country=instrument.country,
             source=instrument.source,
-            editions=tuple(EditionInfo(id=e.id, valid_from=e.from_, source=e.source) for e in instrument.editions),
+            editions=tuple(
+                EditionInfo(id=e.id, valid_from=e.from_, source=e.source) for e in instrument.editions
+            ),
             schedules=instrument.order,
             entries=len(instrument.entries),
             entries_with_structure=sum(bool(entry.smiles) for entry in instrument.entries),
             entries_by_text_status={status.value: counts.get(status.value, 0) for status in TextStatus},
-            rules=(),
+            rules=self.rules(instrument.id),
             not_coded=instrument.not_coded,
         )
 
@@ -414,7 +492,9 @@ class Engine:
         keys = {id(i.entry): i.key for i in self._listed.all if not i.alias}
         found = []
         for entry in self._by_id[name].entries:
-            when = in_force(as_of, not_before=entry.not_before, effective_from=entry.effective_from, until=entry.until)
+            when = in_force(
+                as_of, not_before=entry.not_before, effective_from=entry.effective_from, until=entry.until
+            )
             if when is not InForce.NO:
                 found.append(_entry_info(entry, keys.get(id(entry))))
         return tuple(found)
@@ -424,7 +504,9 @@ class Engine:
         return frozenset(InChIKey(indexed.key) for indexed in self._listed.all)
 
 
-def weaken(certainty: Certainty, reason: Reason | None, status: TextStatus, when: InForce) -> tuple[Certainty, Reason | None]:
+def weaken(
+    certainty: Certainty, reason: Reason | None, status: TextStatus, when: InForce
+) -> tuple[Certainty, Reason | None]:
     """A verdict after what is not sure of text and date; the first reason found stays."""
     if reason is None and status in (TextStatus.PARTIAL, TextStatus.UNKNOWN):
         certainty, reason = Certainty.POSSIBLE, Reason.TEXT_UNCERTAIN
@@ -510,7 +592,9 @@ def _set_of(assessments: list[Assessment], analogues: int) -> Assessment:
         matches=in_order(matches),
         candidates=tuple(assessments),
         legal_status=status_of_set([a.legal_status for a in assessments]),
-        status_by_instrument={n: status_of_set([a.status_by_instrument[n] for a in assessments]) for n in names},
+        status_by_instrument={
+            n: status_of_set([a.status_by_instrument[n] for a in assessments]) for n in names
+        },
         analogues=tuple(sorted(best.values(), key=lambda a: (-a.similarity, a.entry))[:analogues]),
     )
 

@@ -107,6 +107,25 @@ class Exempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EntryClause:
+    """Words of one entry that reach beyond its structure.
+
+    `kind`: esters (what hydrolyses to the entry), skeleton (a pattern that only may be meant), quaternary (a
+    quaternary form
+    of one of the entries `of`).
+    """
+
+    id: str
+    instrument: str
+    entry: str
+    kind: str
+    smarts: str
+    words: str
+    of: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Edition:
     """A dated state of an instrument."""
 
@@ -129,6 +148,7 @@ class Instrument:
     not_coded: tuple[str, ...]
     clauses: dict[str, Clause]
     exceptions: tuple[Exempt, ...]
+    entry_clauses: tuple[EntryClause, ...]
     editions: tuple[Edition, ...]
     entries: tuple[Entry, ...]
 
@@ -147,7 +167,7 @@ def load_instrument(folder: Path) -> Instrument:
         0,
         table,
         ("id", "title", "country", "order", "in_force", "source", "not_coded", "editions"),
-        ("clauses", "exceptions"),
+        ("clauses", "exceptions", "entry_clauses"),
     )
     identifier = text_of(file, "id", table, "id")
     order = tuple(str(item) for item in table["order"])
@@ -171,7 +191,13 @@ def load_instrument(folder: Path) -> Instrument:
         source=text_of(file, "source", table, "source"),
         not_coded=tuple(str(item) for item in table["not_coded"]),
         clauses=clauses,
-        exceptions=tuple(_exception(file, n, e, entries) for n, e in enumerate(table.get("exceptions", []), start=1)),
+        exceptions=tuple(
+            _exception(file, n, e, entries) for n, e in enumerate(table.get("exceptions", []), start=1)
+        ),
+        entry_clauses=tuple(
+            _entry_clause(file, n, c, identifier, entries)
+            for n, c in enumerate(table.get("entry_clauses", []), start=1)
+        ),
         editions=editions,
         entries=entries,
     )
@@ -216,6 +242,30 @@ def _exception(file: str, number: int, table: dict[str, Any], entries: tuple[Ent
     )
 
 
+def _entry_clause(
+    file: str, number: int, table: dict[str, Any], instrument: str, entries: tuple[Entry, ...]
+) -> EntryClause:
+    where = f"entry clause {number}"
+    check_keys(file, where, table, ("id", "entry", "kind", "source"), ("smarts", "words", "of"))
+    names = {entry.name for entry in entries}
+    of = tuple(str(name) for name in table.get("of", []))
+    missing = [name for name in (str(table["entry"]), *of) if name not in names]
+    if missing:
+        raise DataError(file, where, f"no such entry: {', '.join(missing)}")
+    if table["kind"] not in ("esters", "skeleton", "quaternary"):
+        raise DataError(file, where, "kind is esters, skeleton or quaternary")
+    return EntryClause(
+        id=text_of(file, where, table, "id"),
+        instrument=instrument,
+        entry=text_of(file, where, table, "entry"),
+        kind=str(table["kind"]),
+        smarts=str(table.get("smarts", "")),
+        words=str(table.get("words", "")),
+        of=of,
+        source=text_of(file, where, table, "source"),
+    )
+
+
 def _choice(file: str, row: int | str, kind: type[_Choice], value: Any) -> _Choice:
     try:
         return kind(value)
@@ -254,7 +304,10 @@ def _entry(file: str, row: int, record: dict[str, str], instrument: str, order: 
         raise DataError(file, row, "stereo is given exactly where there is a structure")
     if not smiles and not record["notes"]:
         raise DataError(file, row, "a row without structure needs a reason in notes")
-    dates = {key: date_of(file, row, record[key], key) for key in ("not_before", "effective_from", "settled_from", "until")}
+    dates = {
+        key: date_of(file, row, record[key], key)
+        for key in ("not_before", "effective_from", "settled_from", "until")
+    }
     if dates["not_before"] and dates["effective_from"] and dates["effective_from"] < dates["not_before"]:
         raise DataError(file, row, "effective_from lies before not_before")
     aliases = []

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+)
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from alerts.values import Scope
@@ -23,72 +38,79 @@ def un_status(assessment: Assessment) -> LegalStatus:
     return LegalStatus.NOT_CONTROLLED
 
 
-def visible_detections(reader: Principal | None) -> ColumnElement[bool]:
-    """Which single detections a reader may see: its own, its country's, and others by their label (domain guide, section 7).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known of a substance before a report: the widest new area over everything, the same over what the laboratory may
+    see, and how many other laboratories it may see."""
 
-    RED rows show to the sender alone. Rows of test organisations show to themselves alone.
-    """
-    foreign = Detection.tlp.in_(visible_tlp(reader, own_country=False))
-    if reader is None:
-        return and_(foreign, Detection.test.is_(False))
-    allowed = [and_(foreign, Detection.test.is_(False))]
-    if reader.role is Role.LAB:
-        allowed.append(Detection.org_id == reader.org_id)
-    if reader.role is Role.AUTHORITY:
-        own = visible_tlp(reader, own_country=True)
-        allowed.append(and_(Detection.country == reader.country, Detection.tlp.in_(own), Detection.test.is_(False)))
-    return or_(*allowed)
+    first: Scope
+    first_seen: Scope
+    other_laboratories: int
 
 
-def first_in(session: Session, substance: Substance, country: str, *, reader: Principal | None, test: bool, org_id: str) -> Scope:
-    """The widest area without an earlier confirmed or probable detection of the substance, nor a known history.
-
-    With a `reader`, computed over what that reader may see; without, over everything. `WORLD` needs a substance absent from the
-    shipped schedules and reference data. A test organisation compares with its own rows too.
-    """
-    region = region_of(country)
+def _before() -> Select[Any]:
+    """One statement, made once, for a laboratory's report: is there an earlier detection in country, region, world?"""
     base = and_(
-        Detection.substance_id == substance.id,
+        Detection.substance_id == bindparam("substance_id"),
         Detection.counted.is_(True),
         Detection.relation == "parent",
         Detection.confidence.in_(COUNTED),
     )
-    seen = visible_detections(reader) if reader is not None else Detection.test.is_(False)
-    if test:
-        seen = or_(seen, Detection.org_id == org_id)
-    known = set(
-        session.scalars(
-            select(HistoryRecord.area).where(
-                HistoryRecord.substance_key == substance.key, HistoryRecord.area.in_((country, region, WORLD))
-            )
+    own = Detection.org_id == bindparam("org_id")
+    everything = or_(Detection.test.is_(False), and_(bindparam("test", type_=Boolean), own))
+    seen = or_(and_(Detection.tlp.in_(("CLEAR", "GREEN")), Detection.test.is_(False)), own)
+    areas = (Detection.country == bindparam("country"), Detection.region == bindparam("region"), literal(True))
+    columns: list[Any] = [exists().where(base, rows, area) for rows in (everything, seen) for area in areas]
+    columns += [
+        exists().where(HistoryRecord.substance_key == bindparam("substance_key"), HistoryRecord.area == area)
+        for area in (bindparam("country"), bindparam("region"), literal(WORLD))
+    ]
+    others = (
+        select(func.count(Detection.org_id.distinct()))
+        .where(
+            Detection.substance_id == bindparam("substance_id"),
+            Detection.counted.is_(True),
+            Detection.org_id != bindparam("org_id"),
+            Detection.tlp.in_(("CLEAR", "GREEN")),
+            Detection.test.is_(False),
         )
+        .scalar_subquery()
     )
-
-    def found(*where: ColumnElement[bool]) -> bool:
-        return bool(session.scalar(select(exists().where(base, seen, *where))))
-
-    if country in known or found(Detection.country == country):
-        return Scope.NONE
-    if region in known or found(Detection.region == region):
-        return Scope.COUNTRY
-    if WORLD in known or substance.shipped or found():
-        return Scope.REGION
-    return Scope.WORLD
+    return select(*columns, others)
 
 
-def other_laboratories(session: Session, substance_id: str, reader: Principal) -> int:
-    """How many other laboratories found the substance, as far as this reader may see."""
-    return (
-        session.scalar(
-            select(func.count(Detection.org_id.distinct())).where(
-                Detection.substance_id == substance_id,
-                Detection.counted.is_(True),
-                Detection.org_id != reader.org_id,
-                visible_detections(reader),
-            )
-        )
-        or 0
-    )
+_BEFORE = _before()
+
+
+def known_before(session: Session, substance: Substance, country: str, laboratory: Principal) -> Known:
+    """What was known of a substance when a laboratory reports it from a country.
+
+    The widest area without an earlier confirmed or probable detection, nor a line of the operator's history. `WORLD` needs a
+    substance absent from the shipped schedules and reference data. A test organisation compares with its own rows too.
+    """
+    row = session.execute(
+        _BEFORE,
+        {
+            "substance_id": substance.id,
+            "substance_key": substance.key,
+            "country": country,
+            "region": region_of(country),
+            "org_id": laboratory.org_id,
+            "test": laboratory.test,
+        },
+    ).one()
+    history = row[6:9]
+
+    def scope(in_country: bool, in_region: bool, in_world: bool) -> Scope:
+        if in_country or history[0]:
+            return Scope.NONE
+        if in_region or history[1]:
+            return Scope.COUNTRY
+        if in_world or history[2] or substance.shipped:
+            return Scope.REGION
+        return Scope.WORLD
+
+    return Known(first=scope(*row[0:3]), first_seen=scope(*row[3:6]), other_laboratories=row[9])
 
 
 def visible_reports(reader: Principal) -> ColumnElement[bool]:

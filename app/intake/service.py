@@ -41,6 +41,7 @@ from chem.values import to_json
 OLD_AFTER = timedelta(days=180)
 NEW_LABORATORY_REPORTS = 10
 COUNTED = ("confirmed", "probable")
+NOTHING_KNOWN = queries.Known(first=Scope.NONE, first_seen=Scope.NONE, other_laboratories=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,21 +155,14 @@ def _store_version(
     answers: list[dict[str, Any]] = []
     for item in submission.resolved:
         substance = _substance_row(session, chemistry, item, now) if item.substance else None
-        scope_all = scope_seen = Scope.NONE
-        other_labs = 0
+        known = NOTHING_KNOWN
         if substance is not None and item.source.relation == "parent":
-            scope_all = queries.first_in(
-                session, substance, report.sample.country, reader=None, test=principal.test, org_id=principal.org_id
-            )
-            scope_seen = queries.first_in(
-                session, substance, report.sample.country, reader=principal, test=principal.test, org_id=principal.org_id
-            )
-            other_labs = queries.other_laboratories(session, substance.id, principal)
+            known = queries.known_before(session, substance, report.sample.country, principal)
         detection = _detection_row(row, item, substance, submission, chemistry.version)
         detections.append(detection)
         counts = item.confidence in COUNTED and item.source.relation == "parent" and item.resolution != "class"
-        facts.append(_detection_facts(detection, item, substance, scope_all if counts else Scope.NONE))
-        answers.append(_substance_answer(item, substance, scope_seen, other_labs))
+        facts.append(_detection_facts(detection, item, substance, known.first if counts else Scope.NONE))
+        answers.append(_substance_answer(item, substance, known))
         if item.curation_reason:
             _queue_for_curation(session, item, now)
     session.add_all(detections)
@@ -337,7 +331,7 @@ def _detection_row(
     )
 
 
-def _substance_answer(item: ResolvedSubstance, substance: Substance | None, scope: Scope, other_labs: int) -> dict[str, Any]:
+def _substance_answer(item: ResolvedSubstance, substance: Substance | None, known: queries.Known) -> dict[str, Any]:
     found = item.assessment
     answer = {
         "index": item.position,
@@ -354,8 +348,8 @@ def _substance_answer(item: ResolvedSubstance, substance: Substance | None, scop
         "matches": item.matches,
         "candidates": item.candidates,
         "analogues": to_json(found.analogues) if found else [],
-        "first_in": scope.value,
-        "other_labs": other_labs,
+        "first_in": known.first_seen.value,
+        "other_labs": known.other_laboratories,
         "warnings": item.warnings,
     }
     if item.suggestions:

@@ -74,7 +74,10 @@ def _row(slug: str) -> KindRow:
 
 
 def render_problem(request: Request, problem: Problem, reference: str | None) -> Response:
-    """The page for a problem, with the headers of `app.web.security`: a 500 is answered outside of all middleware. When the database does not answer, the frame is that of somebody not signed in."""
+    """The page for a problem. When the database does not answer, the frame is that of somebody not signed in.
+
+    It carries the headers of `app.web.security` itself: a 500 is answered outside of all middleware.
+    """
     context: AppContext = request.app.state.context
     kind = KINDS[problem.slug]
     title = _TITLES.get(problem.slug, kind.title)
