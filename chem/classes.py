@@ -103,9 +103,7 @@ def _sentence(rule: Rule, outcome: Outcome, elsewhere: str | None, reason: Reaso
     return text + "."
 
 
-def isomer_matches(
-    rule: IsomerRule, substance: Substance, own: Sequence[Hit], as_of: date | None
-) -> list[Match]:
+def isomer_matches(rule: IsomerRule, substance: Substance, own: Sequence[Hit], as_of: date | None) -> list[Match]:
     """Matches of the positional-isomer clause."""
     when = is_text_on(rule, as_of)
     if when is InForce.NO:

@@ -94,9 +94,7 @@ def _whole_molecule(rule: Rule, mol: Mol, flat: str, outcome: Outcome) -> None:
     if rule.elements is not None:
         foreign = {a.GetSymbol() for a in mol.GetAtoms() if a.GetAtomicNum() not in rule.elements}
         if foreign:
-            outcome.note(
-                "whole molecule", None, ", ".join(sorted(foreign)), "other elements only", Verdict.OUT
-            )
+            outcome.note("whole molecule", None, ", ".join(sorted(foreign)), "other elements only", Verdict.OUT)
     if flat in rule.parents:
         outcome.note("whole molecule", None, "no modification", "at least one modification", Verdict.OUT)
     for query in rule.not_with:
@@ -172,11 +170,7 @@ def _bridge_verdict(bridge: Bridge, piece: Piece, core: tuple[int, ...]) -> Verd
 def _ring_size_over(piece: Piece, core: tuple[int, ...]) -> int | None:
     """Size of the smallest ring that the piece closes over the core."""
     inside = set(core)
-    sizes = [
-        len(ring)
-        for ring in piece.mol.GetRingInfo().AtomRings()
-        if set(ring) & piece.atoms and set(ring) & inside
-    ]
+    sizes = [len(ring) for ring in piece.mol.GetRingInfo().AtomRings() if set(ring) & piece.atoms and set(ring) & inside]
     return min(sizes, default=None)
 
 
@@ -203,9 +197,7 @@ def _judge_position(position: Position, pieces: list[Piece], bridged: int, outco
         else:
             outcome.note(position.name, piece, word, limit, verdict)
     if position.most is not None and len(pieces) > position.most:
-        outcome.note(
-            position.name, None, f"{len(pieces)} substituents", f"at most {position.most}", Verdict.OUT
-        )
+        outcome.note(position.name, None, f"{len(pieces)} substituents", f"at most {position.most}", Verdict.OUT)
     if listed + len(position.need) < position.least:
         undecided = any(v is Verdict.UNDECIDED for _, v, _, _ in judged)
         outcome.note(
@@ -275,9 +267,7 @@ def _fits_grown(word: Word, piece: Piece, position: Position) -> bool:
         if atom.GetAtomicNum() != 6 or atom.IsInRing():
             return False
         orders = [b.GetBondTypeAsDouble() for b in atom.GetBonds()]
-        return all(o == 1.0 for o in orders) or (
-            unsaturated and max(orders) == 2.0 and _only_carbon_doubles(atom)
-        )
+        return all(o == 1.0 for o in orders) or (unsaturated and max(orders) == 2.0 and _only_carbon_doubles(atom))
 
     if not belongs(root):
         return False
@@ -303,9 +293,7 @@ def _carries(rest: list[Piece], position: Position) -> bool:
 
 
 def _only_carbon_doubles(atom: Any) -> bool:
-    return all(
-        b.GetBondTypeAsDouble() == 1.0 or b.GetOtherAtom(atom).GetAtomicNum() == 6 for b in atom.GetBonds()
-    )
+    return all(b.GetBondTypeAsDouble() == 1.0 or b.GetOtherAtom(atom).GetAtomicNum() == 6 for b in atom.GetBonds())
 
 
 def _fits_template(template: Template, piece: Piece, position: Position) -> bool:
@@ -316,12 +304,8 @@ def _fits_template(template: Template, piece: Piece, position: Position) -> bool
         if match[0] != piece.root or not set(match) <= piece.atoms:
             continue
         inside = set(match)
-        bonds = sum(
-            b.GetBeginAtomIdx() in inside and b.GetEndAtomIdx() in inside for b in piece.mol.GetBonds()
-        )
-        if bonds == template.query.GetNumBonds() and _carries(
-            pieces_of(piece.mol, match, piece.atoms), position
-        ):
+        bonds = sum(b.GetBeginAtomIdx() in inside and b.GetEndAtomIdx() in inside for b in piece.mol.GetBonds())
+        if bonds == template.query.GetNumBonds() and _carries(pieces_of(piece.mol, match, piece.atoms), position):
             return True
     return False
 
@@ -346,14 +330,8 @@ def residue_fault(residue: Residue, piece: Piece) -> str | None:
         low, high = residue.ring_sizes
         chain_to_ring = _to_ring(piece)
         most = residue.ring_on_chain_max
-        if any(low <= s <= high for s in sizes) and (
-            root.IsInRing() or most is None or chain_to_ring <= most
-        ):
-            return (
-                None
-                if piece.chain <= residue.chain_max
-                else f"chain of {piece.chain}, at most {residue.chain_max}"
-            )
+        if any(low <= s <= high for s in sizes) and (root.IsInRing() or most is None or chain_to_ring <= most):
+            return None if piece.chain <= residue.chain_max else f"chain of {piece.chain}, at most {residue.chain_max}"
     if piece.chain > residue.chain_max:
         return f"chain of {piece.chain}, at most {residue.chain_max}"
     if piece.chain < residue.chain_min and ring is None:
@@ -370,11 +348,7 @@ def _root_fits(roots: frozenset[str], piece: Piece) -> bool:
     if root.GetAtomicNum() == 6:
         return "C" in roots and saturated
     after = [n for n in root.GetNeighbors() if n.GetIdx() in piece.atoms]
-    sp3 = (
-        len(after) == 1
-        and after[0].GetAtomicNum() == 6
-        and all(b.GetBondTypeAsDouble() == 1.0 for b in after[0].GetBonds())
-    )
+    sp3 = len(after) == 1 and after[0].GetAtomicNum() == 6 and all(b.GetBondTypeAsDouble() == 1.0 for b in after[0].GetBonds())
     return f"{root.GetSymbol()}C" in roots and saturated and sp3
 
 
@@ -397,10 +371,7 @@ def _to_ring(piece: Piece) -> int:
 def piece_mass(piece: Piece) -> float:
     """Average mass of a piece in u, hydrogen included."""
     table = Chem.GetPeriodicTable()
-    return sum(
-        table.GetAtomicWeight(a.GetAtomicNum()) + a.GetTotalNumHs() * table.GetAtomicWeight(1)
-        for a in piece.all()
-    )
+    return sum(table.GetAtomicWeight(a.GetAtomicNum()) + a.GetTotalNumHs() * table.GetAtomicWeight(1) for a in piece.all())
 
 
 def _limit_text(position: Position) -> str:

@@ -98,11 +98,7 @@ def pieces_of(mol: Mol, core: Iterable[int], within: frozenset[int] | None = Non
 
 
 def _is_sp3_carbon(atom: Atom) -> bool:
-    return (
-        atom.GetAtomicNum() == 6
-        and not atom.GetIsAromatic()
-        and all(b.GetBondType() == _SINGLE for b in atom.GetBonds())
-    )
+    return atom.GetAtomicNum() == 6 and not atom.GetIsAromatic() and all(b.GetBondType() == _SINGLE for b in atom.GetBonds())
 
 
 def _in_ring(piece: Piece, atom: Atom) -> bool:
@@ -147,9 +143,7 @@ def _double_bonds(piece: Piece, atoms: list[Atom]) -> list[float]:
     return [
         b.GetBondTypeAsDouble()
         for b in piece.mol.GetBonds()
-        if b.GetBeginAtomIdx() in piece.atoms
-        and b.GetEndAtomIdx() in piece.atoms
-        and b.GetBondType() != _SINGLE
+        if b.GetBeginAtomIdx() in piece.atoms and b.GetEndAtomIdx() in piece.atoms and b.GetBondType() != _SINGLE
     ]
 
 
@@ -181,8 +175,7 @@ def _carbon_words(piece: Piece, atoms: list[Atom], carbons: int, ring: bool) -> 
     oxo = [
         n
         for n in root.GetNeighbors()
-        if n.GetAtomicNum() == 8
-        and piece.mol.GetBondBetweenAtoms(root.GetIdx(), n.GetIdx()).GetBondTypeAsDouble() == 2.0
+        if n.GetAtomicNum() == 8 and piece.mol.GetBondBetweenAtoms(root.GetIdx(), n.GetIdx()).GetBondTypeAsDouble() == 2.0
     ]
     if oxo:
         # acyl: R-C(=O)-, R any, aryl, heteroaryl and alkoxy included.
@@ -243,9 +236,7 @@ def _ring_words(piece: Piece, atoms: list[Atom], carbons: int) -> dict[str, int]
     words: dict[str, int] = {}
     root = piece.root
     mono = is_monocycle(piece.mol, root)
-    system = next(
-        s for s in ring_systems(piece.mol, piece.atoms | {b.core for b in piece.bonds}) if root in s
-    )
+    system = next(s for s in ring_systems(piece.mol, piece.atoms | {b.core for b in piece.bonds}) if root in s)
     members = [piece.mol.GetAtomWithIdx(i) for i in system]
     hetero = [a for a in members if a.GetAtomicNum() != 6]
     aromatic = all(a.GetIsAromatic() for a in members)
@@ -281,8 +272,7 @@ def _hetero_words(piece: Piece, root: Atom, atoms: list[Atom], carbons: int, rin
             words["haloalkoxy"] = carbons
         if first.GetAtomicNum() == 6:
             double = any(
-                n.GetAtomicNum() == 8
-                and piece.mol.GetBondBetweenAtoms(first.GetIdx(), n.GetIdx()).GetBondTypeAsDouble() == 2.0
+                n.GetAtomicNum() == 8 and piece.mol.GetBondBetweenAtoms(first.GetIdx(), n.GetIdx()).GetBondTypeAsDouble() == 2.0
                 for n in first.GetNeighbors()
             )
             if double:

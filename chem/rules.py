@@ -263,14 +263,10 @@ def _texts(
     return rules
 
 
-def _rule(
-    file: str, item: dict[str, Any], instrument: str, templates: dict[str, Template], connectivity: Any
-) -> Rule:
+def _rule(file: str, item: dict[str, Any], instrument: str, templates: dict[str, Template], connectivity: Any) -> Rule:
     where = str(item.get("id", "rule without id"))
     check_keys(file, where, item, _REQUIRED, _OPTIONAL)
-    positions = tuple(
-        _position(file, where, name, table, templates) for name, table in item.get("positions", {}).items()
-    )
+    positions = tuple(_position(file, where, name, table, templates) for name, table in item.get("positions", {}).items())
     names = {position.name for position in positions}
     bridges = tuple(_bridge(file, where, table, names) for table in item.get("bridges", []))
     cores = _cores(file, where, item["cores"], item.get("linkers", []))
@@ -346,9 +342,7 @@ def _words(file: str, where: str, texts: list[str], templates: dict[str, Templat
     return tuple(words)
 
 
-def _position(
-    file: str, where: str, name: str, table: dict[str, Any], templates: dict[str, Template]
-) -> Position:
+def _position(file: str, where: str, name: str, table: dict[str, Any], templates: dict[str, Template]) -> Position:
     place = f"{where}, {name}"
     optional = (
         "allow", "undecided", "need", "substituents", "templates", "residue", "open", "max", "min",

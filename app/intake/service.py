@@ -171,10 +171,10 @@ def _store_version(
     cases = _store_cases(session, row, submission, detections)
 
     report_facts = _facts(session, row, submission, facts, cases)
+    alert_ids = notifications.raise_alerts(session, report_facts, now)
     if kind == "corrected":
-        alert_ids = notifications.reevaluate(session, row.id, now, report_facts)
-    else:
-        alert_ids = notifications.raise_alerts(session, report_facts, now)
+        changed = notifications.reevaluate(session, row.id, now)
+        alert_ids = list(dict.fromkeys([*alert_ids, *changed]))
     answer = {
         "id": row.id,
         "version": row.version,
