@@ -131,15 +131,15 @@ def adulterant(facts: ReportFacts, known: Background) -> Iterator[Signal]:
 
 def new_form(facts: ReportFacts, known: Background) -> Iterator[Signal]:
     """The first detection of a substance in this form in a region where the substance itself is known."""
-    if known.form is None or known.form in PLAIN_FORMS:
+    if facts.form is None or facts.form in PLAIN_FORMS:
         return
     for detection, substance in _known(facts):
         if detection.position not in known.known_in_region or detection.position in known.known_in_form:
             continue
-        level = Level.ADVISORY if known.form in GRAVER_FORMS else Level.NOTICE
-        key = f"{substance.id}:{known.form}:{facts.region}"
-        numbers = {"form": known.form, "area": facts.region}
-        yield _signal(facts, detection, substance, "new_form_or_route", key, level, numbers, form=known.form)
+        level = Level.ADVISORY if facts.form in GRAVER_FORMS else Level.NOTICE
+        key = f"{substance.id}:{facts.form}:{facts.region}"
+        numbers = {"form": facts.form, "area": facts.region}
+        yield _signal(facts, detection, substance, "new_form_or_route", key, level, numbers, form=facts.form)
 
 
 def high_potency(facts: ReportFacts, known: Background) -> Iterator[Signal]:

@@ -85,7 +85,6 @@ class Background:
     """
 
     last_seen: Mapping[int, date] = field(default_factory=dict)
-    form: str | None = None
     known_in_region: frozenset[int] = frozenset()
     known_in_form: frozenset[int] = frozenset()
     adulterants: frozenset[int] = frozenset()
@@ -118,6 +117,7 @@ class ReportFacts:
     sold_as: str | None
     detections: tuple[DetectionFacts, ...]
     cases: tuple[CaseFacts, ...]
+    form: str | None = None
     sold_as_substance: SoldAsFacts | None = None
 
 

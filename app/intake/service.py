@@ -487,6 +487,7 @@ def _facts(
         new_laboratory=(earlier or 0) <= NEW_LABORATORY_REPORTS,
         flagged=bool(flagged),
         sold_as=report.sample.sold_as,
+        form=report.sample.form,
         sold_as_substance=submission.sold_as,
         detections=tuple(detections),
         cases=tuple(cases),

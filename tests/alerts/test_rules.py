@@ -212,7 +212,7 @@ def test_a_listed_adulterant_with_a_class_for_the_first_time() -> None:
     ("form", "level"), [("powder", 1), ("nasal_spray", 2), ("falsified_medicine", 2), ("unknown", None), (None, None)]
 )
 def test_a_new_form_in_a_region_that_knows_the_substance(form: str | None, level: int | None) -> None:
-    facts, known = report(detection(substance())), Background(form=form, known_in_region=frozenset({0}))
+    facts, known = report(detection(substance()), form=form), Background(known_in_region=frozenset({0}))
     found = signals_of(facts, known)
     assert brief(found) == ([] if level is None else [(f"new_form_or_route:x:{form}:Europe", level)])
     assert signals_of(facts, replace(known, known_in_form=frozenset({0}))) == ()
@@ -255,9 +255,12 @@ def test_texts_keep_their_lengths_and_say_whether_controlled_whatever_the_name(n
 @given(st.sampled_from(["dose", "stronger", "purity", "legal high", "epidemic", "killer", "!"]))
 def test_texts_never_use_the_words_that_the_desk_forbids(word: str) -> None:
     facts = report(
-        detection(substance("n", "nitazene", "opioid"), first_in=Scope.WORLD), cases=(case(),), sold_as_substance=XANAX
+        detection(substance("n", "nitazene", "opioid"), first_in=Scope.WORLD),
+        cases=(case(),),
+        sold_as_substance=XANAX,
+        form="tablet",
     )
-    known = Background(purity={0: 50.0}, earlier_purities={0: (1.0,) * 20}, form="tablet", known_in_region=frozenset({0}))
+    known = Background(purity={0: 50.0}, earlier_purities={0: (1.0,) * 20}, known_in_region=frozenset({0}))
     for signal in signals_of(facts, known):
         texts = texts_of(signal)
         assert word not in " ".join((texts.headline, texts.short, texts.summary, texts.full, texts.instruction)).lower()
