@@ -142,8 +142,7 @@ def make_site(
     context = AppContext(settings=settings, database=database, secret=b"s" * 32, chemistry=FakeChemistry(), now=Clock())
     app = FastAPI()
     app.state.context = context
-    page = install(app, context)
-    problems.install(app, base_url=base_url, page=page)
+    problems.install(app, base_url=base_url, page=install(app, context))
     return app
 
 

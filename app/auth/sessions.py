@@ -148,7 +148,7 @@ def requires_form(action: Action) -> Callable[..., Viewer]:
     """Like `requires_viewer`, for a POST: the form's token must be this sign-in's."""
     allowed = requires_viewer(action)
 
-    def dependency(viewer: Annotated[Viewer, Depends(allowed)], csrf_token: Annotated[str, Form()] = "") -> Viewer:
+    def dependency(viewer: Viewer = Depends(allowed), csrf_token: Annotated[str, Form()] = "") -> Viewer:
         check_token(viewer, csrf_token)
         return viewer
 

@@ -132,17 +132,16 @@ def visible_reports(reader: Principal) -> ColumnElement[bool]:
 
 
 def report_with_rows(session: Session, report_id: str, reader: Principal) -> Report | None:
-    """A report with sample, current detections and cases, or None where it does not exist for this reader."""
+    """A report with sample, detections and cases of all its versions, or None where it does not exist for this reader."""
     return session.scalar(
         select(Report)
         .where(Report.id == report_id, visible_reports(reader))
         .options(
             joinedload(Report.organisation),
             joinedload(Report.sample),
-            selectinload(Report.detections.and_(Detection.report_version == Report.version)).joinedload(Detection.substance),
-            selectinload(Report.cases.and_(HarmCase.report_version == Report.version))
-            .selectinload(HarmCase.substances)
-            .joinedload(CaseSubstance.detection),
+            # rows of every version: a condition on Report here would join each row to every report
+            selectinload(Report.detections).joinedload(Detection.substance),
+            selectinload(Report.cases).selectinload(HarmCase.substances).joinedload(CaseSubstance.detection),
         )
     )
 

@@ -1,26 +1,28 @@
-"""Alerts as a person meets them: which ones exist for them, what waits for them, by when.
+"""Alerts as a person meets them: what waits for me and by when, what I answered, what there is.
 
-An alert whose newest revisions still wait for approval shows everybody else the newest revision that was let out to all; without
-one it does not exist for them.
+What exists for a reader is decided by `app.notifications.queries`; this module adds whose turn it is and the order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, and_, cast, exists, false, func, literal, or_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, Text, and_, case, cast, exists, false, func, or_, select
+from sqlalchemy.orm import Session
 
-from app.auth.permissions import Action, Principal, Role, alert_labels, may, visible_tlp
+from app.auth.permissions import Action, Principal, may
+from app.notifications import queries
 from app.persistence.models import Acknowledgement, Alert, AlertApproval, AlertRevision
 from app.web.places import country_name, region_name
 
 ACKNOWLEDGED = "acknowledged"
 CLOCKS = {4: timedelta(hours=4), 3: timedelta(hours=24)}
-OPEN_STATES = ("issued", "updated")
+LIVE_STATES = ("issued", "updated")
+WITHHELD = "Details withheld: TLP:RED shows to named recipients only"
 
 
 class Show(StrEnum):
@@ -33,8 +35,8 @@ class Show(StrEnum):
 class AlertRow:
     """An alert in a list, in the newest revision that this reader may see.
 
-    `waits` says what is asked of the reader: `acknowledge`, `approve` or nothing (None); `due` by when; `acknowledged_at` and
-    `by_me` what their organisation did.
+    `waits` says what is asked of the reader: `acknowledge`, `approve` or nothing (None); `due` by when. `acknowledged_at` and
+    `by_me` say what their organisation did.
     """
 
     id: str
@@ -56,131 +58,118 @@ class AlertRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertList:
+    """Some alerts of `total`; `overdue` counts those of them, not only of these, whose time ran out."""
+
     rows: tuple[AlertRow, ...]
     total: int
+    overdue: int = 0
 
 
-def _concerned(principal: Principal, revision: Any) -> ColumnElement[bool]:
-    """Those who hear before approval: the submitting laboratory, authorities of the countries, analysts."""
-    own = Alert.org_id == principal.org_id
-    if principal.role is Role.ANALYST:
-        return literal(True)
-    if principal.role is Role.AUTHORITY:
-        return or_(own, cast(revision.countries, Text).contains(f'"{principal.country}"'))
-    return own
+def _clock_starts(principal: Principal | None) -> ColumnElement[datetime]:
+    """An analyst decides within a time of receipt; an authority acknowledges within a time of being told."""
+    if may(principal, Action.ALERT_APPROVE):
+        return Alert.received_at.expression
+    return func.coalesce(Alert.issued_at, Alert.received_at)
 
 
-def visible_revision(principal: Principal | None, revision: Any) -> ColumnElement[bool]:
-    """Whether the reader may see this revision (an alias of AlertRevision) of its alert."""
-    if principal is None:
-        return and_(Alert.test.is_(False), revision.state != "draft", revision.audience == "full", revision.tlp == "CLEAR")
-    if principal.test:
-        return Alert.org_id == principal.org_id
-    own = Alert.org_id == principal.org_id
-    labelled = revision.tlp.in_(alert_labels(principal))
-    if principal.role is Role.INDUSTRY:
-        labelled = or_(labelled, Alert.type == "industry")
-    if principal.role is Role.AUTHORITY:
-        home = visible_tlp(principal, own_country=True)
-        labelled = or_(labelled, and_(cast(revision.countries, Text).contains(f'"{principal.country}"'), revision.tlp.in_(home)))
-    drafts = literal(True) if principal.role is Role.ANALYST else revision.state != "draft"
-    released = or_(revision.audience == "full", _concerned(principal, revision))
-    return and_(drafts, or_(and_(Alert.test.is_(False), labelled, released), own))
-
-
-def _what_waits(principal: Principal | None, approved: ColumnElement[bool]) -> ColumnElement[bool]:
+def _waits(principal: Principal | None) -> ColumnElement[bool]:
+    """Whether the reader is asked for something, of a row that joins Alert, its revision and the own acknowledgement."""
     if principal is None:
         return false()
+    live = and_(AlertRevision.level >= min(CLOCKS), AlertRevision.state.in_(LIVE_STATES))
     if may(principal, Action.ALERT_ACKNOWLEDGE):
-        return and_(Alert.level >= 3, Alert.state.in_(OPEN_STATES), Acknowledgement.id.is_(None))
+        return and_(live, Acknowledgement.id.is_(None))
     if may(principal, Action.ALERT_APPROVE):
-        return and_(Alert.level >= 3, Alert.reviewed.is_(False), Alert.state.in_(("draft", *OPEN_STATES)), ~approved)
+        approved = exists().where(AlertApproval.alert_id == Alert.id, AlertApproval.actor == principal.actor)
+        return and_(live, AlertRevision.audience == "country", ~approved)
     return false()
+
+
+def _select(
+    session: Session, principal: Principal | None, conditions: Sequence[ColumnElement[bool]] = (), *, now: datetime
+) -> tuple[Any, ColumnElement[bool], ColumnElement[bool]]:
+    """The select of alerts with the own answer, the condition that one waits, and the one that its time ran out."""
+    own = and_(
+        Acknowledgement.alert_id == Alert.id,
+        Acknowledgement.org_id == (principal.org_id if principal else ""),
+        Acknowledgement.kind == ACKNOWLEDGED,
+    )
+    waits = _waits(principal)
+    starts = _clock_starts(principal)
+    late = or_(*(and_(AlertRevision.level == level, starts < now - clock) for level, clock in CLOCKS.items()))
+    chosen = queries.visible(session, principal).select_from(Alert).outerjoin(Acknowledgement, own).where(*conditions)
+    return chosen, waits, and_(waits, late)
 
 
 def alerts_for(
     session: Session,
     principal: Principal | None,
     *,
+    now: datetime,
     show: Show = Show.ALL,
     level: int | None = None,
     alert_type: str | None = None,
     country: str | None = None,
-    substance_ids: tuple[str, ...] = (),
+    substance_ids: Sequence[str] = (),
+    alert_ids: Sequence[str] | None = None,
     also: str | None = None,
     limit: int = 50,
     offset: int = 0,
 ) -> AlertList:
-    """Alerts that exist for this reader: those that wait by their due time, the others newest first. Two queries.
+    """Alerts that exist for this reader: those that wait with the overdue first, the others newest first.
 
     `also` is the id of an alert to keep in the list although it no longer waits: the one just acknowledged.
     """
-    inner = aliased(AlertRevision)
-    newest = (
-        select(func.max(inner.revision))
-        .where(inner.alert_id == Alert.id, visible_revision(principal, inner))
-        .correlate(Alert)
-        .scalar_subquery()
-    )
-    mine = principal.org_id if principal else ""
-    actor = principal.actor if principal else ""
-    approved = exists().where(AlertApproval.alert_id == Alert.id, AlertApproval.actor == actor)
-    waits = _what_waits(principal, approved)
-    acknowledged = and_(
-        Acknowledgement.alert_id == Alert.id, Acknowledgement.org_id == mine, Acknowledgement.kind == ACKNOWLEDGED
-    )
-    # by when: an authority's clock starts when it was told, an analyst's when the report came in
-    begins = Alert.received_at if may(principal, Action.ALERT_APPROVE) else func.coalesce(Alert.issued_at, Alert.received_at)
     conditions: list[ColumnElement[bool]] = []
-    if show is Show.WAITING:
-        conditions.append(or_(waits, Alert.id == also) if also else waits)
-    elif show is Show.ACKNOWLEDGED:
-        conditions.append(Acknowledgement.id.is_not(None))
     if level is not None:
-        conditions.append(Alert.level == level)
+        conditions.append(AlertRevision.level == level)
     if alert_type:
         conditions.append(Alert.type == alert_type)
     if country:
-        conditions.append(cast(AlertRevision.countries, Text).contains(f'"{country}"'))
+        conditions.append(cast(AlertRevision.countries, Text).contains(f'"{country}"', autoescape=True))
     if substance_ids:
         conditions.append(Alert.substance_id.in_(substance_ids))
+    if alert_ids is not None:
+        conditions.append(Alert.id.in_(alert_ids))
+    chosen, waits, late = _select(session, principal, conditions, now=now)
+    if show is Show.WAITING:
+        chosen = chosen.where(or_(waits, Alert.id == also) if also else waits)
+        order: tuple[Any, ...] = (late.desc(), AlertRevision.level.desc(), _clock_starts(principal), Alert.id)
+    else:
+        order = (Alert.created_at.desc(), Alert.id.desc())
+    if show is Show.ACKNOWLEDGED:
+        chosen = chosen.where(Acknowledgement.id.is_not(None))
+    found = session.execute(
+        chosen.add_columns(Acknowledgement, waits.label("waits")).order_by(*order).limit(limit).offset(offset)
+    ).all()
+    counts = chosen.with_only_columns(case((late, 1), else_=0).label("late")).subquery()
+    total, overdue = session.execute(select(func.count(), func.coalesce(func.sum(counts.c.late), 0)).select_from(counts)).one()
+    return AlertList(rows=tuple(_row(principal, *row) for row in found), total=total, overdue=int(overdue))
 
-    base = (
-        select(Alert, AlertRevision, Acknowledgement, waits.label("waits"))
-        .select_from(Alert)
-        .join(AlertRevision, and_(AlertRevision.alert_id == Alert.id, AlertRevision.revision == newest))
-        .outerjoin(Acknowledgement, acknowledged)
-        .where(*conditions)
-    )
-    order = (
-        (Alert.level.desc(), begins.asc(), Alert.id)
-        if show is Show.WAITING
-        else (func.coalesce(Alert.issued_at, Alert.created_at).desc(), Alert.id.desc())
-    )
-    found = session.execute(base.order_by(*order).limit(limit).offset(offset)).all()
-    total = session.scalar(select(func.count()).select_from(base.with_only_columns(Alert.id).subquery())) or 0
-    approver = may(principal, Action.ALERT_APPROVE)
-    rows = [_row(alert, revision, ack, bool(waits_now), approver, principal) for alert, revision, ack, waits_now in found]
-    return AlertList(rows=tuple(rows), total=total)
+
+def waiting_count(session: Session, principal: Principal, *, now: datetime) -> int:
+    """How many alerts wait for this reader. One query, two for an authority."""
+    chosen, waits, _ = _select(session, principal, now=now)
+    waiting = chosen.where(waits).with_only_columns(Alert.id).subquery()
+    return session.scalar(select(func.count()).select_from(waiting)) or 0
 
 
 def alerts_since(session: Session, principal: Principal | None, since: datetime) -> int:
-    """How many alerts that exist for this reader were issued since. One query."""
-    revision = aliased(AlertRevision)
-    seen = select(literal(1)).where(revision.alert_id == Alert.id, visible_revision(principal, revision)).correlate(Alert)
-    return session.scalar(select(func.count()).select_from(Alert).where(Alert.issued_at >= since, seen.exists())) or 0
+    """How many alerts that exist for this reader were issued since."""
+    issued = queries.visible(session, principal).where(Alert.issued_at >= since).with_only_columns(Alert.id).subquery()
+    return session.scalar(select(func.count()).select_from(issued)) or 0
+
+
+def is_withheld(principal: Principal | None, alert: Alert, revision: AlertRevision) -> bool:
+    """RED shows in full to the sender alone; others who may know of the alert see that it exists."""
+    return revision.tlp == "RED" and (principal is None or alert.org_id != principal.org_id)
 
 
 def _row(
-    alert: Alert,
-    revision: AlertRevision,
-    ack: Acknowledgement | None,
-    waits: bool,
-    approver: bool,
-    principal: Principal | None,
+    principal: Principal | None, alert: Alert, revision: AlertRevision, answer: Acknowledgement | None, waits: bool
 ) -> AlertRow:
-    started = alert.received_at if approver else (alert.issued_at or alert.received_at)
-    clock = CLOCKS.get(alert.level)
+    withheld = is_withheld(principal, alert, revision)
+    approver = may(principal, Action.ALERT_APPROVE)
     return AlertRow(
         id=alert.id,
         type=alert.type,
@@ -189,18 +178,27 @@ def _row(
         reviewed=revision.reviewed,
         controlled=alert.controlled,
         tlp=revision.tlp,
-        headline=revision.headline,
-        short=revision.short,
-        place=place_of(revision.countries, alert.region),
+        headline=WITHHELD if withheld else revision.headline,
+        short="" if withheld else revision.short,
+        place="" if withheld else place_of(revision.countries, alert.region),
         at=alert.issued_at or alert.created_at,
         waits=("approve" if approver else "acknowledge") if waits else None,
-        due=started + clock if clock else None,
-        acknowledged_at=ack.at if ack else None,
-        by_me=ack is not None and principal is not None and ack.actor == principal.actor,
+        due=due_of(principal, alert, revision.level),
+        acknowledged_at=answer.at if answer else None,
+        by_me=answer is not None and principal is not None and answer.actor == principal.actor,
     )
 
 
-def place_of(countries: list[Any], region: str | None) -> str:
+def due_of(principal: Principal | None, alert: Alert, level: int) -> datetime | None:
+    """By when this reader's part is wanted; None for levels without a clock."""
+    clock = CLOCKS.get(level)
+    if clock is None:
+        return None
+    starts = alert.received_at if may(principal, Action.ALERT_APPROVE) else (alert.issued_at or alert.received_at)
+    return starts + clock
+
+
+def place_of(countries: Sequence[Any], region: str | None) -> str:
     """The countries by name, at most three and how many more; else the region."""
     if countries:
         names = ", ".join(country_name(code) for code in countries[:3])

@@ -166,8 +166,8 @@ def country_figure(name: str, counts: CountryCounts, *, period: str, base: str) 
         title=title,
         subtitle=f"Detections by country of the sample, {period}, confirmed and probable.{more}",
         picture=charts.picture(
-            charts.ranked_bars(bars, width=540, label_limit=180),
-            charts.ranked_bars(bars, width=190, label_limit=110),
+            charts.ranked_bars(bars, width=740, label_limit=180),
+            charts.ranked_bars(bars, width=340, label_limit=120),
             label=label,
         ),
         legend=tuple(legend),

@@ -82,5 +82,5 @@ def country_title(name: str, counts: CountryCounts) -> str:
     lead = counts.rows[0]
     total = counts.total.cell.n
     if total and lead.total.n and found > 1 and lead.total.n * 2 >= total:
-        return f"{where}; half or more of it by {country_name(lead.country)}"
+        return f"{where}; at least half of it by {country_name(lead.country)}"
     return where

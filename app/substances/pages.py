@@ -21,7 +21,7 @@ from app.substances import figures, queries
 from app.substances.figures import Figure
 from app.substances.queries import CaseSummary, MergedInto, SubstanceDetail
 from app.substances.search import CursorError, Sort, SubstanceRow, search_substances
-from app.substances.visibility import MASKED, Cell, CellState, counted
+from app.substances.visibility import MASKED, Cell, counted
 from app.web import words
 from app.web.frame import Crumb, build_frame, is_demonstration
 from app.web.templating import Page, day, with_query
@@ -77,6 +77,7 @@ class KeyFigure:
     cell: Cell
     note: str = ""
     href: str | None = None
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,7 +248,7 @@ def _period() -> str:
 
 def _figures(
     session: Session, principal: Principal | None, substance: SubstanceDetail, context: AppContext
-) -> tuple[Figure, Figure, queries.MonthSeries, queries.CountryCounts]:
+) -> tuple[Figure, Figure, queries.CountryCounts]:
     now = context.now()
     base = f"/substances/{substance.id}"
     series = queries.detections_by_month(session, principal, substance.members, now=now)
@@ -255,7 +256,6 @@ def _figures(
     return (
         figures.month_figure(substance.name, series, base=base),
         figures.country_figure(substance.name, countries, period=_period(), base=base),
-        series,
         countries,
     )
 
@@ -268,10 +268,10 @@ def substance(request: Request, context: Context, viewer: MaybeViewer, substance
         found = _found(session, principal, substance_id)
         if isinstance(found, MergedInto):
             return RedirectResponse(with_query(f"/substances/{found.id}", merged=substance_id), status_code=301)
-        by_month, by_country, series, countries = _figures(session, principal, found, context)
+        by_month, by_country, countries = _figures(session, principal, found, context)
         split = queries.confidence_split(session, principal, found.members, now=now)
         cases = queries.cases_of(session, principal, found.members)
-        alerts = alerts_for(session, principal, substance_ids=found.members, limit=10)
+        alerts = alerts_for(session, principal, now=now, substance_ids=found.members, limit=10)
         frame = build_frame(
             request,
             context,
@@ -289,7 +289,7 @@ def substance(request: Request, context: Context, viewer: MaybeViewer, substance
         verdict=words.verdict(found.legal_status, found.matches, label=found.name),
         more=words.and_more(found.legal_status, found.matches),
         coverage_sentence=coverage_sentence(found, coverage, now.date()),
-        key_figures=_key_figures(series, countries, split, cases),
+        key_figures=_key_figures(countries, split, cases),
         instruments=_instruments(found, coverage),
         by_month=by_month,
         by_country=by_country,
@@ -382,22 +382,15 @@ def _match_line(match: Mapping[str, Any]) -> MatchLine:
     )
 
 
-def _key_figures(
-    series: queries.MonthSeries, countries: queries.CountryCounts, split: queries.ConfidenceSplit, cases: CaseSummary
-) -> tuple[KeyFigure, ...]:
-    lately = [point.total for point in series.points[-12:]]
-    shown = sum(cell.n or 0 for cell in lately)
-    hidden = any(cell.state is CellState.MASKED for cell in lately)
+def _key_figures(countries: queries.CountryCounts, split: queries.ConfidenceSplit, cases: CaseSummary) -> tuple[KeyFigure, ...]:
     grades = dict(split.rows)
     confirmed, probable = grades["confirmed"], grades["probable"]
-    note = ""
-    if hidden:
-        note = f"at least {shown:,}"
-    elif confirmed.n is not None and probable.n is not None:
+    note = "confirmed and probable"
+    if confirmed.n is not None and probable.n is not None:
         note = f"confirmed {confirmed.n:,}, probable {probable.n:,}"
     first = min((row.first_month for row in countries.rows), default=None)
     return (
-        KeyFigure(name="Detections, 12 months", cell=MASKED if hidden else counted(shown), note=note, href="#trend"),
+        KeyFigure(name="Detections, 12 months", cell=split.counted, note=note, href="#trend"),
         KeyFigure(
             name="Countries, 36 months",
             cell=counted(len(countries.rows)),
@@ -413,7 +406,8 @@ def _key_figures(
         KeyFigure(
             name="Confirmed share",
             cell=MASKED if confirmed.n is None or probable.n is None else counted(_percent(confirmed.n, probable.n)),
-            note="percent of confirmed and probable" if (confirmed.n or probable.n) else "no detections in 12 months",
+            unit=" %",
+            note="of confirmed and probable" if (confirmed.n or probable.n) else "no detections in 12 months",
             href="#confidence",
         ),
     )
@@ -435,7 +429,7 @@ def _one_figure(context: AppContext, principal: Principal | None, substance_id: 
             found = _found(session, principal, found.id)
         if isinstance(found, MergedInto):
             raise Problem("not-found", UNREADABLE)
-        by_month, by_country, _, _ = _figures(session, principal, found, context)
+        by_month, by_country, _ = _figures(session, principal, found, context)
         demonstration = context.demo or is_demonstration(session)
     figure = by_month if which == "month" else by_country
     stem = "".join(c if c.isalnum() or c in "-," else "-" for c in found.name).strip("-") or "substance"

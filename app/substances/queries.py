@@ -27,6 +27,7 @@ from app.substances.visibility import (
     cells,
     counted,
     counted_cases,
+    masked_cell,
     masks_detections,
     readable_cases,
     readable_detections,
@@ -131,9 +132,13 @@ class CountryCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfidenceSplit:
-    """How well the detections of a period are identified, all four grades, as (confidence, cell)."""
+    """How well the detections of a period are identified, all four grades, as (confidence, cell).
+
+    `counted` is the sum of confirmed and probable, a cell of its own: the two are hidden together, so that it tells neither.
+    """
 
     rows: tuple[tuple[str, Cell], ...]
+    counted: Cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,8 +348,12 @@ def confidence_split(
     counts = dict.fromkeys(grades, 0)
     for confidence, n in rows:
         counts[confidence] = n
-    found = cells(counts, mask=masks_detections(principal))
-    return ConfidenceSplit(rows=tuple((grade, found[grade]) for grade in grades))
+    mask = masks_detections(principal)
+    found = cells(counts, mask=mask)
+    if any(found[grade] == MASKED for grade in SHOWN_CONFIDENCES):
+        found |= {grade: MASKED for grade in SHOWN_CONFIDENCES if counts[grade]}
+    total = masked_cell(sum(counts[grade] for grade in SHOWN_CONFIDENCES), mask=mask)
+    return ConfidenceSplit(rows=tuple((grade, found[grade]) for grade in grades), counted=total)
 
 
 def cases_of(session: Session, principal: Principal | None, substance_ids: Sequence[str]) -> CaseSummary:

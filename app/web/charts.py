@@ -198,7 +198,7 @@ def ranked_bars(bars: Sequence[Bar], *, width: int, label_limit: int) -> dict[st
         labels.append({"key": bar.key, "from": end, "label": bar.label})
     drawn = _chart(rows).mark_bar().encode(y=y, x=x, x2="to:Q", fill=alt.Fill("fill:N", scale=None, legend=None))
     written = _chart(labels).mark_text(align="left", dx=5, fontSize=12, color=TEXT).encode(y=y, x=x, text="label:N")
-    return _definition([drawn, written], width=width, height=alt.Step(24))
+    return _definition([drawn, written], width=width, height=24 * len(bars), fit=True)
 
 
 def _chart(rows: list[dict[str, Any]]) -> Any:
@@ -206,8 +206,12 @@ def _chart(rows: list[dict[str, Any]]) -> Any:
     return alt.Chart(alt.Data(values=rows))  # type: ignore[no-untyped-call]
 
 
-def _definition(layers: Sequence[Any], *, width: int, height: Any) -> dict[str, Any]:
-    definition: dict[str, Any] = alt.layer(*layers).properties(width=width, height=height).configure(**_CONFIG).to_dict()
+def _definition(layers: Sequence[Any], *, width: int, height: int, fit: bool = False) -> dict[str, Any]:
+    """With `fit` the width is that of the whole picture, its labels included; else that of the drawing area."""
+    chart = alt.layer(*layers).properties(width=width, height=height).configure(**_CONFIG)
+    definition: dict[str, Any] = chart.to_dict()
+    if fit:
+        definition["autosize"] = {"type": "fit-x", "contains": "padding"}
     return definition
 
 

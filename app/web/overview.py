@@ -86,11 +86,11 @@ def overview(request: Request, context: Context, viewer: MaybeViewer) -> Respons
 
         waiting: Card[AlertList] = Card(value=AlertList(rows=(), total=0))
         if principal is not None:
-            waiting = load(session, "waiting", lambda: alerts_for(session, principal, show=Show.WAITING, limit=5))
+            waiting = load(session, "waiting", lambda: alerts_for(session, principal, now=now, show=Show.WAITING, limit=5))
         page = OverviewContext(
             greeting=f"{viewer.principal.org_name}, {country_name(viewer.principal.country)}" if viewer else "",
             waiting=waiting,
-            newest=load(session, "newest alerts", lambda: alerts_for(session, principal, limit=6)),
+            newest=load(session, "newest alerts", lambda: alerts_for(session, principal, now=now, limit=6)),
             changed=load(session, "changed", facts),
             substances=load(session, "newest substances", lambda: newest_substances(session, principal, now=now, limit=8)),
             last_received=load(session, "last report", lambda: last_received(session, principal)),

@@ -9,16 +9,26 @@ from app.auth import pages as auth_pages
 from app.auth.sessions import SignInNeeded
 from app.auth.throttle import SignInThrottle
 from app.context import AppContext
+from app.intake import pages as intake_pages
+from app.notifications import pages as alert_pages
 from app.problems import PageRenderer
 from app.substances import pages as substance_pages
 from app.web import overview, problem_pages, static
 from app.web.security import SecurityHeaders
 
-ROUTERS = (static.router, problem_pages.router, auth_pages.router, overview.router, substance_pages.router)
+ROUTERS = (
+    static.router,
+    problem_pages.router,
+    auth_pages.router,
+    overview.router,
+    substance_pages.router,
+    alert_pages.router,
+    intake_pages.router,
+)
 
 
 def install(app: FastAPI, context: AppContext) -> PageRenderer:
-    """Adds the pages to the application and gives the renderer for `app.problems.install(..., page=...)`."""
+    """Adds headers, static files and pages; gives the renderer for `app.problems.install(..., page=...)`."""
     static.manifest()  # read now, so that a missing file stops the start and no request
     app.state.sign_in_throttle = SignInThrottle()
     for router in ROUTERS:

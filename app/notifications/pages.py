@@ -1,0 +1,405 @@
+"""Pages of alerts: the inbox, one alert, and the two answers a person gives there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Form, Query, Request
+from sqlalchemy import select
+from sqlalchemy.orm import Session, joinedload, selectinload
+from starlette.responses import RedirectResponse, Response
+
+from alerts.values import AlertView
+from app.auth.permissions import Action, Principal, Role, may
+from app.auth.sessions import MaybeViewer, Viewer, requires_form, requires_viewer, safe_return
+from app.context import Context
+from app.notifications import queries, service
+from app.notifications.inbox import (
+    LIVE_STATES,
+    WITHHELD,
+    AlertList,
+    AlertRow,
+    Show,
+    alerts_for,
+    due_of,
+    place_of,
+    waiting_count,
+)
+from app.persistence.models import Alert, AlertApproval, AlertRevision, Detection, Report
+from app.problems import Problem
+from app.web import words
+from app.web.frame import Crumb, build_frame
+from app.web.places import country_name
+from app.web.templating import Fragment, Page, with_query
+from app.web.templating import month as written_month
+
+router = APIRouter(include_in_schema=False)
+
+LIMIT = 50
+MOST_EVIDENCE = 25
+MOST_NOTE = 2_000
+ABSENT = "There is no alert with this address, or you may not see it."
+HOME = Crumb(text="Overview", href="/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tab:
+    text: str
+    href: str
+    current: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboxContext:
+    tabs: tuple[Tab, ...]
+    list: AlertList
+    summary: str
+    level: int | None
+    type: str
+    country: str
+    show: str
+    done: str | None
+    active: tuple[tuple[str, str], ...]
+    previous_href: str | None
+    next_href: str | None
+    empty: str
+    here: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowContext:
+    """One row after its acknowledgement, as a part of the inbox. `waiting` is the new count for the status line."""
+
+    alert: AlertRow
+    summary: str
+    here: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceLine:
+    """A report under an alert, in what this reader may know of it. `href` leads to it where there is a page for them."""
+
+    place: str
+    month: str
+    context: str
+    found: str
+    tlp: str
+    href: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A line of the timeline: when, what, and a note."""
+
+    at: datetime
+    text: str
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertContext:
+    view: AlertView
+    headline: str
+    paragraphs: tuple[str, ...]
+    place: str
+    waits: str | None
+    due: datetime | None
+    acknowledged_at: datetime | None
+    by_me: bool
+    approvals: int
+    approvals_needed: int
+    approved_by_me: bool
+    substance_href: str | None
+    numbers: tuple[tuple[str, str], ...]
+    how_sure: str
+    evidence: tuple[EvidenceLine, ...]
+    evidence_more: int
+    timeline: tuple[Event, ...]
+    restricted: bool
+    retracted: bool
+    done: bool
+
+
+def _here(show: Show, level: int | None, alert_type: str, country: str) -> str:
+    chosen = None if show is Show.WAITING else show.value
+    return with_query("/inbox", show=chosen, level=level, type=alert_type, country=country)
+
+
+@router.get("/inbox")
+def inbox(
+    request: Request,
+    context: Context,
+    viewer: Annotated[Viewer, Depends(requires_viewer(Action.ALERT_READ))],
+    show: Show | None = None,
+    level: str = "",
+    alert_type: Annotated[str, Query(alias="type")] = "",
+    country: Annotated[str, Query(max_length=2)] = "",
+    done: Annotated[str | None, Query(max_length=26)] = None,
+    offset: Annotated[int, Query(ge=0)] = 0,
+) -> Response:
+    """The alerts that wait; other tabs show what was acknowledged, and all."""
+    asked = may(viewer.principal, Action.ALERT_ACKNOWLEDGE) or may(viewer.principal, Action.ALERT_APPROVE)
+    show = show or (Show.WAITING if asked else Show.ALL)
+    chosen = int(level) if level in {"1", "2", "3", "4"} else None
+    alert_type = alert_type if alert_type in words.ALERT_TYPES else ""
+    country = country.upper() if country.isalpha() else ""
+    now = context.now()
+    with context.database.read() as session:
+        found = alerts_for(
+            session, viewer.principal, now=now, show=show, level=chosen, alert_type=alert_type, country=country, also=done,
+            limit=LIMIT, offset=offset,
+        )  # fmt: skip
+        waiting = waiting_count(session, viewer.principal, now=now) if asked else 0
+        frame = build_frame(request, context, session, viewer, title="Inbox", crumbs=(HOME,), waiting=waiting)
+    here = _here(show, chosen, alert_type, country)
+    tabs = [Tab(text=f"Waiting {waiting}", href="/inbox", current=show is Show.WAITING)] if asked else []
+    if may(viewer.principal, Action.ALERT_ACKNOWLEDGE):
+        tabs.append(Tab(text="Acknowledged", href="/inbox?show=acknowledged", current=show is Show.ACKNOWLEDGED))
+    tabs.append(Tab(text="All", href="/inbox?show=all", current=show is Show.ALL))
+    page = InboxContext(
+        tabs=tuple(tabs),
+        list=found,
+        summary=_summary(found, show),
+        level=chosen,
+        type=alert_type,
+        country=country,
+        show=show.value,
+        done=done,
+        active=_active(show, chosen, alert_type, country),
+        previous_href=_paged(here, max(offset - LIMIT, 0)) if offset else None,
+        next_href=_paged(here, offset + LIMIT) if offset + LIMIT < found.total else None,
+        empty=_empty(show, filtered=bool(chosen or alert_type or country), asked=asked),
+        here=here,
+    )
+    return Page("notifications/inbox.html", frame, page)
+
+
+def _paged(here: str, offset: int) -> str:
+    return f"{here}{'&' if '?' in here else '?'}offset={offset}" if offset else here
+
+
+def _summary(found: AlertList, show: Show) -> str:
+    text = words.count(found.total, "alert", "alerts")
+    return f"{text}, {found.overdue} overdue" if show is Show.WAITING and found.overdue else text
+
+
+def _empty(show: Show, *, filtered: bool, asked: bool) -> str:
+    if filtered:
+        return "No alert meets these filters."
+    match show:
+        case Show.WAITING if asked:
+            return "Nothing waits for you."
+        case Show.ACKNOWLEDGED:
+            return "You have acknowledged no alert yet."
+        case _:
+            return "No alert has been issued yet that you may see."
+
+
+def _active(show: Show, level: int | None, alert_type: str, country: str) -> tuple[tuple[str, str], ...]:
+    found = []
+    if level:
+        found.append((f"level: {level} {words.LEVELS[level]}", _here(show, None, alert_type, country)))
+    if alert_type:
+        found.append((f"type: {words.ALERT_TYPES[alert_type]}", _here(show, level, "", country)))
+    if country:
+        found.append((f"country: {country_name(country)}", _here(show, level, alert_type, "")))
+    return tuple(found)
+
+
+@router.post("/alerts/{alert_id}/acknowledge")
+def acknowledge(
+    request: Request,
+    context: Context,
+    viewer: Annotated[Viewer, Depends(requires_form(Action.ALERT_ACKNOWLEDGE))],
+    alert_id: str,
+    note: Annotated[str, Form(max_length=MOST_NOTE)] = "",
+    back: Annotated[str, Form()] = "",
+) -> Response:
+    """Acknowledges, once. Answers the row for a request of htmx, else leads back to where the button was."""
+    now = context.now()
+    with context.database.write() as session:
+        service.answer(session, viewer.principal, alert_id, "acknowledged", note.strip() or None, now)
+    context.wake_worker()
+    if request.headers.get("hx-request") != "true":
+        target = safe_return(back) if back else f"/alerts/{alert_id}"
+        joined = "&" if "?" in target else "?"
+        return RedirectResponse(f"{target}{joined}done={alert_id}#done-{alert_id}", status_code=303)
+    with context.database.read() as session:
+        found = alerts_for(session, viewer.principal, now=now, alert_ids=(alert_id,))
+        waiting = alerts_for(session, viewer.principal, now=now, show=Show.WAITING, limit=1)
+        frame = build_frame(request, context, session, viewer, title="Inbox", waiting=waiting.total)
+    page = RowContext(alert=found.rows[0], summary=_summary(waiting, Show.WAITING), here=safe_return(back))
+    return Fragment("notifications/row_answer.html", frame, page)
+
+
+@router.post("/alerts/{alert_id}/approve")
+def approve(
+    context: Context,
+    viewer: Annotated[Viewer, Depends(requires_form(Action.ALERT_APPROVE))],
+    alert_id: str,
+    note: Annotated[str, Form(max_length=MOST_NOTE)] = "",
+) -> Response:
+    """Counts this analyst's approval and leads back to the alert."""
+    with context.database.write() as session:
+        service.approve(session, viewer.principal, alert_id, note.strip() or None, context.now())
+    context.wake_worker()
+    return RedirectResponse(f"/alerts/{alert_id}?done={alert_id}#done-{alert_id}", status_code=303)
+
+
+@router.get("/alerts/{alert_id}")
+def alert(
+    request: Request, context: Context, viewer: MaybeViewer, alert_id: str, done: Annotated[str | None, Query()] = None
+) -> Response:
+    """One alert in the newest revision that the reader may see."""
+    principal = viewer.principal if viewer else None
+    now = context.now()
+    with context.database.read() as session:
+        found = queries.find(session, principal, alert_id)
+        if found is None:
+            raise Problem("not-found", ABSENT)
+        view = queries.views_for(session, principal, [found])[0]
+        row = alerts_for(session, principal, now=now, alert_ids=(alert_id,)).rows[0]
+        approvals = session.scalars(
+            select(AlertApproval).where(AlertApproval.alert_id == alert_id).order_by(AlertApproval.at)
+        ).all()
+        evidence = () if view.withheld else _evidence(session, principal, view.evidence)
+        headline = WITHHELD if view.withheld else view.texts.headline
+        frame = build_frame(
+            request, context, session, viewer, title=headline, crumbs=(HOME, Crumb(text="Inbox", href="/inbox?show=all"))
+        )
+        timeline = _timeline(session, principal, found.alert, view, approvals)
+    analyst = may(principal, Action.ALERT_APPROVE)
+    page = AlertContext(
+        view=view,
+        headline=headline,
+        paragraphs=() if view.withheld else tuple(part.strip() for part in view.texts.full.split("\n\n") if part.strip()),
+        place="" if view.withheld else place_of(view.countries, found.alert.region),
+        waits=row.waits,
+        due=due_of(principal, found.alert, view.level) if row.waits else None,
+        acknowledged_at=row.acknowledged_at,
+        by_me=row.by_me,
+        approvals=len(approvals) if analyst else 0,
+        approvals_needed=service.approvals_needed(found.alert) if analyst else 0,
+        approved_by_me=principal is not None and any(a.actor == principal.actor for a in approvals),
+        substance_href=f"/substances/{view.substance['id']}" if view.substance and not view.withheld else None,
+        numbers=() if view.withheld else _numbers(view.numbers),
+        how_sure=_how_sure(view),
+        evidence=evidence,
+        evidence_more=max(len(view.evidence) - MOST_EVIDENCE, 0),
+        timeline=timeline,
+        restricted=found.revision.audience == "country" and view.state in LIVE_STATES,
+        retracted=view.state == "retracted",
+        done=done == alert_id,
+    )
+    return Page("notifications/alert.html", frame, page)
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.2f}".rstrip("0").rstrip(".")
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list | tuple):
+        return ", ".join(_number(item) for item in value)
+    return str(value).replace("_", " ")
+
+
+def _numbers(numbers: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What the rule counted, as (name, value); a structured value is left to the API."""
+    shown = []
+    for key, value in numbers.items():
+        if value is None or isinstance(value, dict):
+            continue
+        name = key.replace("_", " ")
+        text = country_name(value) if key in {"area", "country"} and isinstance(value, str) else _number(value)
+        shown.append((name[:1].upper() + name[1:], text))
+    return tuple(shown)
+
+
+def _how_sure(view: AlertView) -> str:
+    reviewed = "Checked by a person." if view.reviewed else "Unreviewed: issued by rule, not yet checked by a person."
+    confidence = view.numbers.get("confidence")
+    if view.withheld or not isinstance(confidence, str):
+        return reviewed
+    return f"{words.said(words.CONFIDENCE, confidence)} identification. {reviewed}"
+
+
+def _evidence(session: Session, principal: Principal | None, report_ids: Sequence[str]) -> tuple[EvidenceLine, ...]:
+    """The reports in the order given, as far as a page shows them. Two queries."""
+    rows = {
+        report.id: report
+        for report in session.scalars(
+            select(Report)
+            .where(Report.id.in_(report_ids[:MOST_EVIDENCE]))
+            .options(
+                joinedload(Report.sample),
+                selectinload(Report.detections).joinedload(Detection.substance),
+            )
+        ).unique()
+    }
+    own = principal.org_id if principal is not None and principal.role is Role.LAB else ""
+    lines = []
+    for report_id in report_ids[:MOST_EVIDENCE]:
+        report = rows[report_id]
+        found = [
+            f"{d.substance.name if d.substance else d.reported_name or 'not resolved'} "
+            f"({words.said(words.CONFIDENCE, d.confidence).lower()})"
+            for d in report.detections
+            if d.report_version == report.version
+        ]
+        lines.append(
+            EvidenceLine(
+                place=country_name(report.country),
+                month=written_month(f"{report.sample.sampled_on:%Y-%m}"),
+                context=words.said(words.CONTEXTS, report.sample.context),
+                found=", ".join(found[:4]),
+                tlp=report.tlp,
+                href=f"/reports/{report.id}" if report.org_id == own else None,
+            )
+        )
+    return tuple(lines)
+
+
+_ANSWERS = {"acknowledged": "acknowledged", "assessed": "assessed", "seen": "opened", "sighting": "reported: we see it too"}
+
+
+def _timeline(
+    session: Session, principal: Principal | None, alert: Alert, view: AlertView, approvals: Sequence[AlertApproval]
+) -> tuple[Event, ...]:
+    """What happened to the alert, newest first, as far as this reader may know. One query."""
+    inside = queries.is_inside(alert, principal)
+    revisions = session.scalars(
+        select(AlertRevision)
+        .where(AlertRevision.alert_id == alert.id, AlertRevision.revision <= view.revision)
+        .order_by(AlertRevision.revision)
+    ).all()
+    events = [
+        Event(at=row.sent_at, text=_revision_text(row), note=None if view.withheld else row.reason)
+        for row in revisions
+        if inside or row.audience == "full"
+    ]
+    if inside:
+        events.append(Event(at=alert.received_at, text="Report received"))
+    for answer in () if view.withheld else view.acknowledgements:
+        who = answer["organisation"] or f"An organisation in {country_name(answer['country'])}"
+        at = datetime.fromisoformat(answer["at"])
+        events.append(Event(at=at, text=f"{who} {_ANSWERS.get(answer['kind'], answer['kind'])}", note=answer["note"]))
+    if may(principal, Action.ALERT_APPROVE):
+        events += [Event(at=row.at, text="Approved by an analyst", note=row.note) for row in approvals]
+    return tuple(sorted(events, key=lambda event: event.at, reverse=True))
+
+
+def _revision_text(row: AlertRevision) -> str:
+    audience = "to everybody it is meant for" if row.audience == "full" else "to the laboratory and the authorities concerned"
+    match row.msg_type:
+        case "Cancel":
+            return f"Retracted, revision {row.revision}"
+        case "Update":
+            return f"Revision {row.revision} sent {audience}"
+        case _:
+            return f"Issued {audience}"
