@@ -158,9 +158,13 @@ def _try(rule: Rule, core: Core, match: tuple[int, ...], mol: Mol) -> Outcome:
 
 
 def _extra_bond(core: Core, match: tuple[int, ...], mol: Mol) -> bool:
-    inside = set(match)
-    actual = sum(b.GetBeginAtomIdx() in inside and b.GetEndAtomIdx() in inside for b in mol.GetBonds())
-    return actual != core.query.GetNumBonds()
+    return _bonds_inside(mol, match) != core.query.GetNumBonds()
+
+
+def _bonds_inside(mol: Mol, atoms: tuple[int, ...]) -> int:
+    inside = set(atoms)
+    ends = sum(n.GetIdx() in inside for a in atoms for n in mol.GetAtomWithIdx(a).GetNeighbors())
+    return ends // 2
 
 
 def _judge_bridge(rule: Rule, piece: Piece, touched: list[set[str]], outcome: Outcome) -> Verdict:
@@ -338,11 +342,7 @@ def _fits_template(template: Template, piece: Piece, position: Position) -> bool
     for match in piece.mol.GetSubstructMatches(template.query, uniquify=False, maxMatches=MAX_MAPPINGS):
         if match[0] != piece.root or not set(match) <= piece.atoms:
             continue
-        inside = set(match)
-        bonds = sum(
-            b.GetBeginAtomIdx() in inside and b.GetEndAtomIdx() in inside for b in piece.mol.GetBonds()
-        )
-        if bonds == template.query.GetNumBonds() and _carries(
+        if _bonds_inside(piece.mol, match) == template.query.GetNumBonds() and _carries(
             pieces_of(piece.mol, match, piece.atoms), position
         ):
             return True
