@@ -13,9 +13,9 @@ from typing import Any
 import rdkit
 from rdkit.Chem.rdchem import Mol
 
-from chem import parsing
 from chem.catalog import DATA, digest, structure_of
 from chem.classes import (
+    Gates,
     class_match,
     connectivity_of,
     is_text_on,
@@ -34,11 +34,12 @@ from chem.normalise import (
     Component,
     CounterIons,
     Normalised,
+    has_atropisomer,
     load_counterions,
     normalise,
     settle_stereo,
 )
-from chem.parsing import inchikey_of, parse, read_smiles
+from chem.parsing import Parsed, candidates, inchikey_of, parse, read_smiles
 from chem.positional import load_isomer_rule
 from chem.rules import Rule, load_rules
 from chem.schedules import Entry, Instrument, load_instrument
@@ -147,21 +148,23 @@ class Engine:
 
     def candidates_of(self, structure: Structure) -> tuple[Structure, ...]:
         """What a structure with a variable attachment point may be, without repeats; else an empty tuple."""
-        return tuple(Structure(format=StructureFormat.SMILES, text=smiles) for smiles in parsing.candidates(structure))
+        return _expanded(parse(structure))
 
     def _examine(self, structure: Structure) -> _Examined:
-        parsed = parse(structure)
+        return self._examine_parsed(parse(structure))
+
+    def _examine_parsed(self, parsed: Parsed) -> _Examined:
         if parsed.variable:
             raise StructureError(
                 StructureProblem.UNDEFINED,
                 "an attachment point is not determined: the structure is a set of candidates",
             )
-        whole = reported(parsed.mol, parsed.inchi)
+        whole = reported(parsed.mol, parsed.inchi, axial=parsed.marks.axial and has_atropisomer(parsed.mol))
         if whole.inchikey in self._listed.as_they_are:
             part = Component(mol=parsed.mol, labelled=parsed.mol)
             normal = Normalised(components=(part,), removed=(), remarks=(), untouched=True)
         else:
-            normal = normalise(parsed.mol, self._counterions, self._listed.listed_flat)
+            normal = normalise(parsed.mol, self._counterions, self._listed.listed_flat, parsed.marks)
         substances = substances_of(parsed.mol, normal, whole, parsed.remarks)
         if len(substances) == 1:
             return _Examined(substances[0].identity, substances, 0)
@@ -232,10 +235,12 @@ class Engine:
         variable attachment
         point is assessed as the set of its candidates. Raises: StructureError.
         """
-        parsed = self.candidates_of(structure)
-        if parsed:
-            return self.assess_candidates(parsed, as_of=as_of, instruments=instruments, analogues=analogues, home=home)
-        return self._assess(self._examine(structure), as_of, self._asked(instruments), analogues, home)
+        parsed = parse(structure)
+        if parsed.variable:
+            return self.assess_candidates(
+                _expanded(parsed), as_of=as_of, instruments=instruments, analogues=analogues, home=home
+            )
+        return self._assess(self._examine_parsed(parsed), as_of, self._asked(instruments), analogues, home)
 
     def assess_candidates(
         self,
@@ -331,8 +336,9 @@ class Engine:
         for derived in self._derivatives.hits(form, own):
             if derived.hit.indexed.entry.instrument in asked:
                 found.extend(self._match(derived.hit, as_of, substance, derived))
+        gates = Gates(substance.mol)
         for rule in self._rules:
-            if rule.instrument in asked:
+            if rule.instrument in asked and gates.open_to(rule):
                 match = class_match(rule, substance, own, as_of)
                 if match is not None:
                     found.append(match)
@@ -497,6 +503,10 @@ def weaken(certainty: Certainty, reason: Reason | None, status: TextStatus, when
     if reason is None and when is InForce.UNCERTAIN:
         certainty, reason = Certainty.POSSIBLE, Reason.DATE_UNCERTAIN
     return certainty, reason
+
+
+def _expanded(parsed: Parsed) -> tuple[Structure, ...]:
+    return tuple(Structure(format=StructureFormat.SMILES, text=smiles) for smiles in candidates(parsed))
 
 
 def _place(instrument: str) -> int:

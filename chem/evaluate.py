@@ -24,41 +24,64 @@ _RANK = {Verdict.IN: 0, Verdict.UNDECIDED: 1, Verdict.OUT: 2}
 
 
 @dataclass(slots=True)
+class Line:
+    """One thing judged: what hangs where, the class found, the limit, the verdict."""
+
+    place: str
+    piece: Piece | None
+    word: str
+    limit: str
+    verdict: Verdict
+
+    def as_dict(self) -> dict[str, Any]:
+        """The line as plain values for a reader."""
+        return {
+            "position": self.place,
+            "fragment": self.piece.smiles if self.piece else "",
+            "class": self.word,
+            "limit": self.limit,
+            "verdict": self.verdict.value,
+            "atoms": sorted(self.piece.atoms) if self.piece else [],
+        }
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.piece.smiles if self.piece else self.word} ({self.limit})"
+
+
+@dataclass(slots=True)
 class Outcome:
-    """A verdict with what was found position by position, and the condition that failed where one did."""
+    """A verdict with what was found position by position."""
 
     verdict: Verdict
-    details: list[dict[str, Any]] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
     core: tuple[int, ...] = ()
-    undecided: str = ""
+    no_core: bool = False
 
     def note(self, place: str, piece: Piece | None, word: str, limit: str, verdict: Verdict) -> None:
         """Adds one line and lets the verdict sink to it."""
-        fragment = piece.smiles if piece else ""
-        atoms = sorted(piece.atoms) if piece else []
-        self.details.append(
-            {
-                "position": place,
-                "fragment": fragment,
-                "class": word,
-                "limit": limit,
-                "verdict": verdict.value,
-                "atoms": atoms,
-            }
-        )
+        self.lines.append(Line(place, piece, word, limit, verdict))
         if _RANK[verdict] > _RANK[self.verdict]:
             self.verdict = verdict
-        if verdict is Verdict.OUT:
-            self.failed.append(f"{place}: {fragment or word} ({limit})")
-        elif verdict is Verdict.UNDECIDED and not self.undecided:
-            self.undecided = f"{place}: {fragment or word}"
+
+    def of(self, verdict: Verdict) -> list[Line]:
+        """The lines with one verdict."""
+        return [line for line in self.lines if line.verdict is verdict]
+
+    @property
+    def failed(self) -> str:
+        """The conditions that failed, in words."""
+        if self.no_core:
+            return "the core of the class is not there"
+        return "; ".join(str(line) for line in self.of(Verdict.OUT))
+
+    @property
+    def details(self) -> tuple[dict[str, Any], ...]:
+        """Position by position, for a reader."""
+        return tuple(line.as_dict() for line in self.lines)
 
 
 def evaluate(rule: Rule, mol: Mol, flat: str) -> Outcome:
     """The verdict of one rule on structure alone, by the mapping that comes nearest."""
-    if rule.prefilter is not None and not mol.HasSubstructMatch(rule.prefilter):
-        return Outcome(Verdict.OUT, failed=["the core of the class is not there"])
     best: Outcome | None = None
     for core in rule.cores:
         seen: set[tuple[int, ...]] = set()
@@ -69,9 +92,9 @@ def evaluate(rule: Rule, mol: Mol, flat: str) -> Outcome:
                 continue
             seen.add(key)
             outcome = _try(rule, core, match, mol)
-            if best is None or (_RANK[outcome.verdict], len(outcome.failed)) < (
+            if best is None or (_RANK[outcome.verdict], len(outcome.of(Verdict.OUT))) < (
                 _RANK[best.verdict],
-                len(best.failed),
+                len(best.of(Verdict.OUT)),
             ):
                 best = outcome
             if best.verdict is Verdict.IN:
@@ -79,7 +102,7 @@ def evaluate(rule: Rule, mol: Mol, flat: str) -> Outcome:
         if best is not None and best.verdict is Verdict.IN:
             break
     if best is None:
-        return Outcome(Verdict.OUT, failed=["the core of the class is not there"])
+        return Outcome(Verdict.OUT, no_core=True)
     _whole_molecule(rule, mol, flat, best)
     return best
 
@@ -133,9 +156,13 @@ def _try(rule: Rule, core: Core, match: tuple[int, ...], mol: Mol) -> Outcome:
 
 
 def _extra_bond(core: Core, match: tuple[int, ...], mol: Mol) -> bool:
-    inside = set(match)
-    actual = sum(b.GetBeginAtomIdx() in inside and b.GetEndAtomIdx() in inside for b in mol.GetBonds())
-    return actual != core.query.GetNumBonds()
+    return _bonds_inside(mol, match) != core.query.GetNumBonds()
+
+
+def _bonds_inside(mol: Mol, atoms: tuple[int, ...]) -> int:
+    inside = set(atoms)
+    ends = sum(n.GetIdx() in inside for a in atoms for n in mol.GetAtomWithIdx(a).GetNeighbors())
+    return ends // 2
 
 
 def _judge_bridge(rule: Rule, piece: Piece, touched: list[set[str]], outcome: Outcome) -> Verdict:
@@ -303,9 +330,9 @@ def _fits_template(template: Template, piece: Piece, position: Position) -> bool
     for match in piece.mol.GetSubstructMatches(template.query, uniquify=False, maxMatches=MAX_MAPPINGS):
         if match[0] != piece.root or not set(match) <= piece.atoms:
             continue
-        inside = set(match)
-        bonds = sum(b.GetBeginAtomIdx() in inside and b.GetEndAtomIdx() in inside for b in piece.mol.GetBonds())
-        if bonds == template.query.GetNumBonds() and _carries(pieces_of(piece.mol, match, piece.atoms), position):
+        if _bonds_inside(piece.mol, match) == template.query.GetNumBonds() and _carries(
+            pieces_of(piece.mol, match, piece.atoms), position
+        ):
             return True
     return False
 

@@ -42,13 +42,21 @@ class Piece:
         """One single bond to the core; a ring fusion and =O are not univalent."""
         return len(self.bonds) == 1 and self.bonds[0].order == 1.0
 
+    @cached_property
+    def _atoms(self) -> list[Atom]:
+        return [self.mol.GetAtomWithIdx(i) for i in sorted(self.atoms)]
+
+    @cached_property
+    def _numbers(self) -> list[int]:
+        return [atom.GetAtomicNum() for atom in self._atoms]
+
     def all(self) -> list[Atom]:
         """Its atoms, in order of index."""
-        return [self.mol.GetAtomWithIdx(i) for i in sorted(self.atoms)]
+        return self._atoms
 
     def count(self, number: int) -> int:
         """How many atoms of an element."""
-        return sum(a.GetAtomicNum() == number for a in self.all())
+        return self._numbers.count(number)
 
     @cached_property
     def smiles(self) -> str:
@@ -140,10 +148,14 @@ def _one_atom(root: Atom) -> dict[str, int]:
 
 
 def _double_bonds(piece: Piece, atoms: list[Atom]) -> list[float]:
+    """Orders of the bonds inside a piece that are not single."""
     return [
-        b.GetBondTypeAsDouble()
-        for b in piece.mol.GetBonds()
-        if b.GetBeginAtomIdx() in piece.atoms and b.GetEndAtomIdx() in piece.atoms and b.GetBondType() != _SINGLE
+        bond.GetBondTypeAsDouble()
+        for atom in atoms
+        for bond in atom.GetBonds()
+        if bond.GetBondType() != _SINGLE
+        and atom.GetIdx() < bond.GetOtherAtomIdx(atom.GetIdx())
+        and bond.GetOtherAtomIdx(atom.GetIdx()) in piece.atoms
     ]
 
 

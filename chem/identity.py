@@ -44,23 +44,17 @@ class Reported:
     inchikey: str
 
 
-def reported(mol: Mol, inchi: str | None) -> Reported:
+def reported(mol: Mol, inchi: str | None, *, axial: bool = False) -> Reported:
     """Layer 0. `inchi` is the text of a standard InChI where that was reported: then it is not computed
     again.
 
     Raises: StructureError (unreadable) where no InChI can be made.
     """
-    smiles = Chem.MolToCXSmiles(mol) if _needs_cx(mol) else Chem.MolToSmiles(mol)
+    smiles = Chem.MolToCXSmiles(mol) if axial or mol.GetStereoGroups() else Chem.MolToSmiles(mol)
     text = inchi or inchi_of(mol)
     if not text:
         raise StructureError(StructureProblem.UNREADABLE, "no InChI can be made of the structure")
     return Reported(smiles=smiles, inchi=text, inchikey=key_of_inchi(text))
-
-
-def _needs_cx(mol: Mol) -> bool:
-    return len(mol.GetStereoGroups()) > 0 or any(
-        bond.GetStereo() in (Chem.BondStereo.STEREOATROPCW, Chem.BondStereo.STEREOATROPCCW) for bond in mol.GetBonds()
-    )
 
 
 def substance_of(
@@ -69,7 +63,7 @@ def substance_of(
     """The layers of one component. `same` says that the component is the reported molecule itself,
     unchanged."""
     parent_smiles = Chem.MolToSmiles(part.mol)
-    order = list(part.mol.GetPropsAsDict(True, True)["_smilesAtomOutputOrder"])
+    order = [int(i) for i in part.mol.GetProp("_smilesAtomOutputOrder").strip("[]").split(",") if i]
     mol = Chem.RenumberAtoms(part.mol, order)
     inchi = whole.inchi if same else inchi_of(part.mol)
     key = whole.inchikey if same else key_of_inchi(inchi)

@@ -179,7 +179,7 @@ class Rule:
     until: date | None
     source: str
     notes: str
-    prefilter: Mol | None
+    gates: tuple[tuple[str, Mol], ...]
     cores: tuple[Core, ...]
     positions: tuple[Position, ...]
     bridges: tuple[Bridge, ...]
@@ -213,6 +213,7 @@ _OPTIONAL = (
     "until",
     "notes",
     "prefilter",
+    "gate",
     "linkers",
     "positions",
     "bridges",
@@ -278,7 +279,7 @@ def _rule(file: str, item: dict[str, Any], instrument: str, templates: dict[str,
         raise DataError(file, where, "a rule needs a hit and a near miss")
     if item["reading"] not in ("closed", "open"):
         raise DataError(file, where, "reading is closed or open")
-    prefilter = item.get("prefilter")
+    prefilter, gate = item.get("prefilter"), item.get("gate")
     elements = item.get("elements")
     return Rule(
         id=text_of(file, where, item, "id"),
@@ -293,7 +294,7 @@ def _rule(file: str, item: dict[str, Any], instrument: str, templates: dict[str,
         until=date_of(file, where, item.get("until"), "until"),
         source=text_of(file, where, item, "source"),
         notes=str(item.get("notes", "")),
-        prefilter=query_of(file, where, prefilter) if prefilter else None,
+        gates=tuple((text, query_of(file, where, text)) for text in (gate, prefilter) if text),
         cores=cores,
         positions=positions,
         bridges=bridges,
