@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
+from fastapi.responses import HTMLResponse
 from sqlalchemy import select
 
 from alerts.render import alert_document, iso
@@ -44,6 +45,7 @@ def create_subscription(wish: SubscriptionIn, principal: Subscriber, context: Co
             wish,
             allow=context.settings.egress_allow,
             box=SecretBox(context.secret),
+            mail=bool(context.settings.smtp_url),
             now=context.now(),
         )
         answer = subscriptions.document(made)
@@ -116,6 +118,29 @@ def redeliver(subscription_id: str, wish: RedeliverIn, principal: Subscriber, co
         count = subscriptions.redeliver(session, principal, subscription, wish, context.now())
     context.wake_worker()
     return {"redelivering": count}
+
+
+_CONFIRM = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Alerts by e-mail</title>
+<meta name="viewport" content="width=device-width"><meta name="robots" content="noindex"></head>
+<body><main><h1>Alerts by e-mail</h1>{}</main></body></html>"""
+
+
+@router.get("/subscriptions/{subscription_id}/confirm/{token}", tags=["subscriptions"], response_class=HTMLResponse)
+def ask_to_confirm(subscription_id: str, token: str) -> HTMLResponse:
+    """The page behind the link of a confirmation e-mail. It changes nothing: link scanners only GET."""
+    button = '<form method="post"><p>Send alerts to this address?</p><button>Confirm address</button></form>'
+    return HTMLResponse(_CONFIRM.format(button), headers={"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
+
+
+@router.post("/subscriptions/{subscription_id}/confirm/{token}", tags=["subscriptions"], response_class=HTMLResponse)
+def confirm_address(subscription_id: str, token: str, context: Context) -> HTMLResponse:
+    """Confirm an e-mail endpoint; the link works once."""
+    with context.database.write() as session:
+        done = subscriptions.confirm(session, subscription_id, token, context.now())
+    context.wake_worker()
+    if not done:
+        raise Problem("not-found", "This link was used before, or a newer one was sent.")
+    return HTMLResponse(_CONFIRM.format("<p>Confirmed. Alerts will be sent to this address.</p>"))
 
 
 # alerts

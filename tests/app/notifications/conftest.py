@@ -87,9 +87,10 @@ def clock() -> Clock:
     return Clock()
 
 
-def make_context(database: Database, now: Callable[[], datetime] | None = None) -> AppContext:
+def make_context(database: Database, now: Callable[[], datetime] | None = None, smtp_url: str | None = None) -> AppContext:
     settings = Settings(
         DATABASE_URL=database.url,
+        NPS_SMTP_URL=smtp_url,
         EGRESS_ALLOW=(EgressRule((ip_network("127.0.0.1/32"), None)),),
         NPS_SECRET_KEY="test key",
     )
