@@ -11,7 +11,7 @@ from rdkit.Chem import rdMolDescriptors, rdMolHash
 from rdkit.Chem.rdchem import Mol
 
 from chem.errors import StructureError, StructureProblem
-from chem.normalise import NORMALISATION_VERSION, Component, Normalised, output_order, written
+from chem.normalise import NORMALISATION_VERSION, Component, Normalised, written
 from chem.parsing import inchi_of, inchikey_of, key_of_inchi
 from chem.values import Identity, Remark, Stereo
 
@@ -37,7 +37,8 @@ class Substance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
-    """The layers of a structure exactly as reported, salt and label included; `order` is that of the SMILES' atoms."""
+    """The layers of a structure exactly as reported, salt and label included; `order` is that of the
+    SMILES' atoms, empty for a CXSMILES."""
 
     order: tuple[int, ...]
     smiles: str
@@ -51,11 +52,12 @@ def reported(mol: Mol, inchi: str | None, *, axial: bool = False) -> Reported:
 
     Raises: StructureError (unreadable) where no InChI can be made.
     """
-    smiles = Chem.MolToCXSmiles(mol) if axial or mol.GetStereoGroups() else Chem.MolToSmiles(mol)
+    grouped = axial or len(mol.GetStereoGroups()) > 0
+    smiles, order = (Chem.MolToCXSmiles(mol), ()) if grouped else written(mol)
     text = inchi or inchi_of(mol)
     if not text:
         raise StructureError(StructureProblem.UNREADABLE, "no InChI can be made of the structure")
-    return Reported(order=output_order(mol), smiles=smiles, inchi=text, inchikey=key_of_inchi(text))
+    return Reported(order=order, smiles=smiles, inchi=text, inchikey=key_of_inchi(text))
 
 
 def substance_of(
@@ -63,7 +65,7 @@ def substance_of(
 ) -> Substance:
     """The layers of one component. `same` says that the component is the reported molecule itself,
     unchanged."""
-    if same and part.groups is None:
+    if same and whole.order:
         parent_smiles, order = whole.smiles, whole.order
     elif part.written is not None:
         parent_smiles, order = part.written

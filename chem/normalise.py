@@ -25,8 +25,10 @@ from chem.values import Remark
 NORMALISATION_VERSION = "2026.11.1"
 STEPS = ("fragments", "clean", "split", "neutralise", "isotopes", "stereo")
 
-# Atoms that the full path may change or that need its care: charges, other elements, and drawings that it rewrites
-# (sulfoxide, pentavalent nitrogen as in a neutral nitro group, azide or diazo, any phosphorus, valence-expanded halogen).
+# Atoms that the full path may change or that need its care: charges, other elements, and drawings that it
+# rewrites
+# (sulfoxide, pentavalent nitrogen as in a neutral nitro group, azide or diazo, any phosphorus,
+# valence-expanded halogen).
 _TRIGGER = query_of(
     "chem/normalise.py",
     0,
@@ -112,7 +114,8 @@ def written(mol: Mol) -> tuple[str, tuple[int, ...]]:
 
 
 def takes_fast_path(mol: Mol, marks: Marks = _ANYTHING) -> bool:
-    """True where clean and neutralise are known to change nothing: neutral, of common elements, no drawing they rewrite.
+    """True where clean and neutralise are known to change nothing: neutral, of common elements, no drawing
+    they rewrite.
 
     Asked of one fragment. Radicals are left to the full path.
     """
@@ -254,7 +257,8 @@ def _component(labelled: Mol, count: int, remarks: tuple[Remark, ...], marks: Ma
 
 
 def _kept(piece: Component, marks: Marks) -> Component:
-    """A kept piece brought through isotopes and stereo; what was written of it stays where nothing changed."""
+    """A kept piece brought through isotopes and stereo; what was written of it stays where nothing
+    changed."""
     part = _component(piece.labelled, piece.count, piece.remarks, marks)
     return replace(part, written=piece.written) if part.mol is piece.labelled else part
 
