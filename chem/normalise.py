@@ -285,9 +285,7 @@ def _are_mirror_images(first: Mol, second: Mol) -> bool:
     return Chem.MolToSmiles(image) == Chem.MolToSmiles(second)
 
 
-def normalise(
-    mol: Mol, counterions: CounterIons, listed: frozenset[str], marks: Marks = _ANYTHING
-) -> Normalised:
+def normalise(mol: Mol, counterions: CounterIons, listed: frozenset[str], marks: Marks = _ANYTHING) -> Normalised:
     """The parents of a molecule as reported.
 
     `listed` holds the flat SMILES of listed substances (those listed as they are not among them): such a
@@ -297,9 +295,7 @@ def normalise(
     fragments = Chem.GetMolFrags(mol, asMols=True) if len(Chem.GetMolFrags(mol)) > 1 else (mol,)
     if len(fragments) == 1 and takes_fast_path(mol, marks):
         part = _component(mol, 1, (), marks)
-        return Normalised(
-            components=(part,), removed=(), remarks=(), untouched=not part.isotopes and not part.groups
-        )
+        return Normalised(components=(part,), removed=(), remarks=(), untouched=not part.isotopes and not part.groups)
     remarks: list[Remark] = []
     pieces: dict[str, Component] = {}
     for fragment in fragments:
@@ -311,11 +307,7 @@ def normalise(
             _collect(pieces, neutralise(fragment, notes)[0], notes)
             continue
         if is_metal_complex(fragment):
-            remarks.append(
-                Remark(
-                    code="metal-complex", detail="A metal complex is kept as reported; it is not taken apart."
-                )
-            )
+            remarks.append(Remark(code="metal-complex", detail="A metal complex is kept as reported; it is not taken apart."))
             _collect(pieces, fragment, [])
             continue
         for part in Chem.GetMolFrags(clean(fragment), asMols=True):
@@ -359,9 +351,7 @@ def _split(
         else:
             kept = [Component(mol=whole, labelled=whole)]
             removable = []
-        remarks.append(
-            Remark(code="only-counter-ions", detail="Every fragment is a counter-ion, a solvent or an ion.")
-        )
+        remarks.append(Remark(code="only-counter-ions", detail="Every fragment is a counter-ion, a solvent or an ion."))
     parts = [_kept(p, marks) for p in kept]
     parts = _merge_racemates(parts) if len(parts) > 1 else parts
     parts.sort(key=lambda p: (-p.mol.GetNumHeavyAtoms(), Chem.MolToSmiles(p.mol)))

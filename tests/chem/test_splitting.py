@@ -79,9 +79,7 @@ def test_every_counter_ion_leaves_the_drug(screen: Callable[..., Assessment], dr
 
 
 @pytest.mark.parametrize("drug", DRUGS)
-def test_a_cutting_agent_is_a_component_and_the_drug_stays(
-    screen: Callable[..., Assessment], drug: str
-) -> None:
+def test_a_cutting_agent_is_a_component_and_the_drug_stays(screen: Callable[..., Assessment], drug: str) -> None:
     free = screen(DRUGS[drug], instruments=UN_INSTRUMENTS)
     assert free.identity is not None
     for name, agent in CUTTING.items():

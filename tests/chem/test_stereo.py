@@ -147,9 +147,7 @@ def test_stereo_truth(screen: Callable[..., Assessment], name: str) -> None:
         ("C=C[C@H]1CN2CC[C@H]1C[C@H]2[C@H](O)c1ccnc2ccc(OC)cc12", Stereo.ABSOLUTE),
     ],
 )
-def test_what_a_structure_says_of_its_stereochemistry(
-    screen: Callable[..., Assessment], smiles: str, word: Stereo
-) -> None:
+def test_what_a_structure_says_of_its_stereochemistry(screen: Callable[..., Assessment], smiles: str, word: Stereo) -> None:
     identity = screen(smiles).identity
     assert identity is not None
     assert identity.stereo is word
