@@ -8,7 +8,7 @@ never "legal". A substance that is not identified yet is not named: the label th
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
 
@@ -60,6 +60,26 @@ _INSTRUCTION_HARM = (
 )
 
 
+_UNKNOWN_HARM = "What is not known: the part of the substance beyond what was reported, and whether there are more such events."
+_UNKNOWN = "What is not known: how widely the substance is used, and what harm it does. Counts reflect who tested what."
+
+_GROUPS = {
+    "aminoindane": "aminoindanes",
+    "phencyclidine_type": "phencyclidine-type substances",
+    "phenethylamine": "phenethylamines",
+    "piperazine": "piperazines",
+    "plant_based": "plant-based substances",
+    "synthetic_cannabinoid": "synthetic cannabinoids",
+    "semi_synthetic_cannabinoid": "semi-synthetic cannabinoids",
+    "synthetic_cathinone": "synthetic cathinones",
+    "tryptamine": "tryptamines",
+    "benzodiazepine_type": "benzodiazepine-type substances",
+    "fentanyl_analogue": "fentanyls",
+    "nitazene": "nitazenes",
+    "other_opioid": "other opioids",
+}
+
+
 @cache
 def country_name(code: str) -> str:
     """The usual English name of an ISO 3166-1 alpha-2 country; the code itself where it is not assigned."""
@@ -75,7 +95,12 @@ def month_name(month: str) -> str:
 
 def control_of(substance: SubstanceFacts | None) -> str:
     """The legal status that the texts speak of; `unresolved` without a substance."""
-    return "unresolved" if substance is None else substance.legal_status if substance.legal_status in _CONTROL else "unresolved"
+    return control_of_status(substance.legal_status if substance is not None else None)
+
+
+def control_of_status(status: str | None) -> str:
+    """The status where the texts have words for it, else `unresolved`."""
+    return status if status in _CONTROL else "unresolved"
 
 
 def one_line(text: str, limit: int) -> str:
@@ -89,32 +114,21 @@ def texts_of(signal: Signal, *, count: int = 1) -> Texts:
     country, month = country_name(signal.country), month_name(signal.month)
     name = signal.substance.name if signal.substance is not None else "a substance not yet identified"
     status = control_of(signal.substance)
-    area = {"first_global": "the world", "first_region": signal.region or country}.get(signal.type, country)
+    pattern = _pattern(signal, country, month)
 
     def say(limit: int) -> str:
         """The statement with the substance's name cut so that the whole fits."""
-        if signal.type == "serious_harm":
-            event = _EVENT[signal.seriousness or "death"]
-            pattern = f"{event[0].upper()}{event[1:]} in which {{}} was detected: {country}, {month}"
-        elif signal.type in ("first_global", "first_region", "first_country"):
-            place = f" (detected in {country})" if area != country else ""
-            pattern = f"{{}}: first report in {area} in this service{place}, {month}"
-        else:
-            pattern = f"{{}}: {signal.type.replace('_', ' ')} in {country}, {month}"
-        return one_line(pattern.format(one_line(name, max(24, limit - len(pattern) + 2))), limit)
+        return one_line(pattern.replace("{}", one_line(name, max(24, limit - len(pattern) + 2))), limit)
 
     headline = say(HEADLINE_LIMIT)
     short = f"{say(SHORT_LIMIT - len(_CONTROL[status]) - 2)}. {_CONTROL[status]}"
     counted = f"It rests on {count} report{'s' if count != 1 else ''}."
     summary = f"{say(400)}. {counted} {_CONTROL_LONG[status]} {_LEGAL_NOTE}"
-    unknown = (
-        "What is not known: the part of the substance beyond what was reported, and whether there are more such events."
-        if signal.type == "serious_harm"
-        else "What is not known: how widely the substance is used, and what harm it does. Counts reflect who tested what."
-    )
+    form = f" It came as: {signal.form.replace('_', ' ')}." if signal.form is not None else ""
+    unknown = _UNKNOWN_HARM if signal.type == "serious_harm" else _UNKNOWN
     full = "\n\n".join(
         (
-            f"{say(600)}. {counted}",
+            f"{say(600)}. {counted}{form}",
             _CONFIDENCE.get(signal.confidence, "The confidence of the identification is not known."),
             f"{_CONTROL_LONG[status]} {_LEGAL_NOTE}",
             unknown,
@@ -122,8 +136,75 @@ def texts_of(signal: Signal, *, count: int = 1) -> Texts:
             "Source: a laboratory reporting to this service. An update follows when evidence is added, corrected or withdrawn.",
         )
     )
-    instruction = _INSTRUCTION_HARM if signal.type == "serious_harm" else _INSTRUCTION_FIRST
+    instruction = _INSTRUCTION_HARM if signal.type in ("serious_harm", "misrepresentation") else _INSTRUCTION_FIRST
     return Texts(headline=headline, short=short, summary=summary, full=full, instruction=instruction)
+
+
+def manual_texts(headline: str, short: str | None, summary: str, full: str | None, instruction: str | None, status: str) -> Texts:
+    """The words of a person's notice. `short` and `summary` also say whether the substance is controlled."""
+    control = "" if status == "unresolved" else f" {_CONTROL[status]}"
+    line = one_line(short or headline, SHORT_LIMIT - len(control)).rstrip(".")
+    return Texts(
+        headline=one_line(headline, HEADLINE_LIMIT),
+        short=f"{line}.{control}" if control else one_line(short or headline, SHORT_LIMIT),
+        summary=f"{paragraphs(summary)} {_CONTROL_LONG[status]}" if control else paragraphs(summary),
+        full=paragraphs(full or summary),
+        instruction=paragraphs(instruction or "Read, and pass on as the label allows."),
+    )
+
+
+_MEASURES = {"provisional_control": "provisional control", "permanent_control": "control"}
+
+
+def measure_texts(substance: str, kind: str, country: str, begins: date, until: date | None) -> Texts:
+    """The words of a measure that controls a substance in a country from a day on."""
+    what, place = _MEASURES[kind], country_name(country)
+    span = f"from {_day(begins)}" + (f" until {_day(until)}" if until is not None else "")
+    line = f"{one_line(substance, 60)}: {what} in {place} {span}"
+    told = f"{one_line(substance, 300)}: {what} in {place} {span}. Controlled there. {_LEGAL_NOTE}"
+    return Texts(
+        headline=one_line(line, HEADLINE_LIMIT),
+        short=f"{one_line(line, SHORT_LIMIT - 20)}. Controlled there.",
+        summary=told,
+        full=f"{told}\n\nSource: the authority of {place}. The legal basis is in the register of measures.",
+        instruction="Laboratories and partners: note the change of status. Authorities: consider measures of your own.",
+    )
+
+
+def _day(day: date) -> str:
+    return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
+
+
+def paragraphs(text: str) -> str:
+    """The text without control characters but for line ends."""
+    return "".join(c for c in text.replace("\r\n", "\n") if c == "\n" or c.isprintable()).strip()
+
+
+def _pattern(signal: Signal, country: str, month: str) -> str:
+    """The statement of a signal, with `{}` where the substance's name goes."""
+    other = one_line(signal.other or "", 60).replace("{}", "")
+    match signal.type:
+        case "serious_harm":
+            event = _EVENT[signal.seriousness or "death"]
+            return f"{event[0].upper()}{event[1:]} in which {{}} was detected: {country}, {month}"
+        case "first_global":
+            return f"{{}}: first report in the world in this service (detected in {country}), {month}"
+        case "first_region":
+            return f"{{}}: first report in {signal.region or country} in this service (detected in {country}), {month}"
+        case "first_country":
+            return f"{{}}: first report in {country} in this service, {month}"
+        case "re_emergence":
+            return f"{{}}: detected again in {country} after at least 12 months without a detection, {month}"
+        case "misrepresentation":
+            return f"Sold as {other}, found to hold {{}}: {country}, {month}"
+        case "adulterant":
+            return f"{{}}: first detected together with {_GROUPS.get(other, other)} in {country}, {month}"
+        case "new_form_or_route":
+            return f"{{}}: first report in this form in {signal.region or country} (detected in {country}), {month}"
+        case "high_potency":
+            return f"{{}}: a content above what was usual so far, {country}, {month}"
+        case _:
+            return f"{{}}: {signal.type.replace('_', ' ')} in {country}, {month}"
 
 
 def retracted_texts(texts: Texts, reason: str) -> Texts:

@@ -1,13 +1,12 @@
-"""Facts of one report to signals, by the rules that need no statistics. Pure: same facts, same signals, same order.
+"""First detections and serious harm: the two rules that look at nothing but the report. Pure.
 
-Conditions, dedupe keys, levels and caps are those of the domain guide, section 6.2. Each rule is a function from `ReportFacts` to
-signals; `signals_of` runs those of `RULES` in order, so a further type is one more function there. `Signal.numbers` is read by
-everyone who may read the alert, so it holds nothing that only the harm case says, apart from its seriousness.
+Conditions, dedupe keys, levels and caps are those of the domain guide, section 6.2. `Signal.numbers` is read by everyone who
+may read the alert, so it holds nothing that only the harm case says, apart from its seriousness.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from alerts.values import CaseFacts, DetectionFacts, Level, ReportFacts, Scope, Signal, SubstanceFacts
@@ -62,7 +61,13 @@ def _first(facts: ReportFacts, detection: DetectionFacts, substance: SubstanceFa
         rule=f"{kind}/1",
         dedupe_key=f"{kind}:{substance.id}:{area}",
         level=capped(level, detection.confidence),
-        numbers={"area": area, "confidence": detection.confidence, "detections": 1, "earlier_detections": 0},
+        numbers={
+            "area": area,
+            "confidence": detection.confidence,
+            "detections": 1,
+            "earlier_detections": 0,
+            "month": facts.month,
+        },
         substance=substance,
         controlled=substance.controlled,
         confidence=detection.confidence,
@@ -110,7 +115,7 @@ def serious_harm(facts: ReportFacts) -> Iterator[Signal]:
                 rule="serious_harm/1",
                 dedupe_key=f"serious_harm:{case.case_id}:{subject}",
                 level=capped(Level.ALERT, detection.confidence),
-                numbers={"seriousness": case.seriousness, "events": 1, "confidence": detection.confidence},
+                numbers={"seriousness": case.seriousness, "events": 1, "confidence": detection.confidence, "month": case.month},
                 substance=substance,
                 controlled=substance is not None and substance.controlled,
                 confidence=detection.confidence,
@@ -127,14 +132,3 @@ def _grave(case: CaseFacts, role: str) -> bool:
     if case.seriousness == "death":
         return role in CAUSAL_ROLES
     return case.seriousness in GRAVE_WITHOUT_DEATH and role != "incidental"
-
-
-Rule = Callable[[ReportFacts], Iterator[Signal]]
-RULES: tuple[Rule, ...] = (first_detections, serious_harm)
-
-
-def signals_of(facts: ReportFacts) -> tuple[Signal, ...]:
-    """Every signal of this report, in the order of `RULES`, then of its detections. A quiet report raises nothing at once."""
-    if facts.quiet:
-        return ()
-    return tuple(signal for rule in RULES for signal in rule(facts))

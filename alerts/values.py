@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import IntEnum, StrEnum
@@ -61,6 +62,38 @@ class CaseFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SoldAsFacts:
+    """The substance that the sample's `sold_as` means, where it means exactly one."""
+
+    key: str
+    name: str
+    inchikey: str | None
+    chemical_group: str
+    effect_group: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Background:
+    """What was known before this report was received, by the position of its detections. Missing positions mean "nothing
+    known".
+
+    `last_seen`: the day of the latest earlier sample with the substance in the country. `form`: of this sample.
+    `known_in_region`, `known_in_form`: positions whose substance was found in the region before, and there in this form.
+    `adulterants`: positions of listed harmful adulterants. `seen_with`: the chemical groups that an adulterant was found with
+    in the country before. `purity`: this result in per cent, and `earlier_purities` those of the same substance, form and
+    basis.
+    """
+
+    last_seen: Mapping[int, date] = field(default_factory=dict)
+    known_in_region: frozenset[int] = frozenset()
+    known_in_form: frozenset[int] = frozenset()
+    adulterants: frozenset[int] = frozenset()
+    seen_with: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    purity: Mapping[int, float] = field(default_factory=dict)
+    earlier_purities: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportFacts:
     """One stored version of a report, as the rules without statistics see it.
 
@@ -84,6 +117,8 @@ class ReportFacts:
     sold_as: str | None
     detections: tuple[DetectionFacts, ...]
     cases: tuple[CaseFacts, ...]
+    form: str | None = None
+    sold_as_substance: SoldAsFacts | None = None
 
 
 class Level(IntEnum):
@@ -121,6 +156,8 @@ class Signal:
     detection_id: str | None
     case_id: str | None = None
     seriousness: str | None = None
+    other: str | None = None  # the second thing the texts name: what it was sold as, the class it came with
+    form: str | None = None
     narrower: tuple[Signal, ...] = ()
 
 

@@ -77,7 +77,7 @@ def answer(engine: Engine, question: Question) -> Answer:
     except StructureError as error:
         return Answer(None, None, None, None, error.code, error.detail)
     identity = found.identity or (found.candidates[0].identity if found.candidates else None)
-    groups = engine.groups_of(identity) if identity is not None and hasattr(engine, "groups_of") else ()
+    groups = engine.groups_of(identity) if identity is not None else ()
     first = groups[0] if groups else None
     return Answer(
         found,

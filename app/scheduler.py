@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from alerts.outbox import DONE, Result, TaskItem
 from alerts.render import iso
 from app.context import AppContext
+from app.notifications.mailing import enqueue_digests
 from app.persistence.models import Attempt, IdempotencyRecord, Subscription, Task
 from app.persistence.outbox import insert_once, repair_parked, task_values
 
@@ -44,6 +45,7 @@ class Job:
 
 JOBS = (
     Job(name="heartbeat", cron={"day_of_week": "mon", "hour": 6, "minute": 0}),
+    Job(name="digest", cron={"day_of_week": "mon", "hour": 6, "minute": 30}),
     Job(name="housekeeping", cron={"minute": 7}),
 )
 
@@ -128,6 +130,8 @@ def tick_handler(context: AppContext) -> Callable[[TaskItem], Result]:
             match task.payload["job"]:
                 case "heartbeat":
                     heartbeats(session, task.payload["nominal"], now)
+                case "digest":
+                    enqueue_digests(session, task.payload["nominal"], now)
                 case "housekeeping":
                     housekeeping(session, now)
                 case other:
@@ -169,7 +173,7 @@ def housekeeping(session: Session, now: datetime) -> None:
     """
     session.execute(delete(IdempotencyRecord).where(IdempotencyRecord.created_at < now - IDEMPOTENCY_KEPT))
     old = select(Task.id).where(
-        Task.topic.in_(("tick", "fanout", "publish", "heartbeat", "ping")),
+        Task.topic.in_(("tick", "fanout", "publish", "heartbeat", "ping", "confirm", "digest")),
         Task.state.in_(("done", "cancelled")),
         Task.done_at < now - INTERNAL_KEPT,
     )

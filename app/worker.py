@@ -24,8 +24,10 @@ from alerts.channels.webhook import WebhookChannel
 from alerts.outbox import CONCURRENCY, DeliveryLoop, Handler
 from alerts.retry import BreakerPolicy, RetryPolicy
 from app.context import AppContext
-from app.notifications.fanout import deliver_handler, fanout_handler, ping_handler, publish_handler
+from app.notifications.fanout import fanout_handler, publish_handler
+from app.notifications.mailing import confirm_handler, digest_handler, smtp_channel
 from app.notifications.secrets import SecretBox
+from app.notifications.sending import deliver_handler, ping_handler
 from app.persistence.models import Task
 from app.persistence.outbox import SqlOutbox
 from app.scheduler import Scheduler, tick_handler
@@ -77,10 +79,13 @@ class Worker:
     def _handlers(self, channel: WebhookChannel) -> dict[str, Handler]:
         box = SecretBox(self._context.secret)
         ping = ping_handler(self._context, channel, box)
+        mail = smtp_channel(self._context)
         return {
             "fanout": fanout_handler(self._context),
             "publish": publish_handler(self._context),
-            "deliver": deliver_handler(self._context, channel, box),
+            "deliver": deliver_handler(self._context, channel, box, mail),
+            "confirm": confirm_handler(self._context, mail),
+            "digest": digest_handler(self._context, mail),
             "ping": ping,
             "heartbeat": ping,
             "tick": tick_handler(self._context),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Any
 
 from rdkit.Chem.rdchem import Mol
 
@@ -49,6 +48,24 @@ def is_text_on(rule: Rule | IsomerRule, as_of: date | None) -> InForce:
     return in_force(as_of, not_before=rule.not_before, effective_from=rule.effective_from, until=rule.until)
 
 
+class Gates:
+    """Cheap patterns that rules share, asked once of a molecule."""
+
+    def __init__(self, mol: Mol) -> None:
+        self._mol = mol
+        self._known: dict[str, bool] = {}
+
+    def open_to(self, rule: Rule) -> bool:
+        """False where a rule's gate or pre-filter shows that its core cannot be there."""
+        for text, query in rule.gates:
+            known = self._known.get(text)
+            if known is None:
+                known = self._known[text] = self._mol.HasSubstructMatch(query)
+            if not known:
+                return False
+        return True
+
+
 def class_match(rule: Rule, substance: Substance, own: Sequence[Hit], as_of: date | None) -> Match | None:
     """The match of one rule, or None where the text does not bind or the structure does not meet it."""
     when = is_text_on(rule, as_of)
@@ -76,19 +93,15 @@ def class_match(rule: Rule, substance: Substance, own: Sequence[Hit], as_of: dat
         effective_from=rule.effective_from,
         not_before=rule.not_before or rule.effective_from,
         source=rule.source,
-        details=tuple(_details(outcome)),
+        details=outcome.details,
     )
-
-
-def _details(outcome: Outcome) -> list[dict[str, Any]]:
-    return [dict(line) for line in outcome.details]
 
 
 def _sentence(rule: Rule, outcome: Outcome, elsewhere: str | None, reason: Reason | None) -> str:
     places = [
-        f"{line['fragment']} at {line['position']}"
-        for line in outcome.details
-        if line["fragment"] and line["verdict"] != Verdict.OUT.value
+        f"{line.piece.smiles} at {line.place}"
+        for line in outcome.lines
+        if line.piece is not None and line.verdict is not Verdict.OUT
     ]
     found = f" with {', '.join(places[:6])}" if places else ""
     text = f"The structure has the core of {rule.entry} in {rule.provision}{found}"
@@ -98,14 +111,12 @@ def _sentence(rule: Rule, outcome: Outcome, elsewhere: str | None, reason: Reaso
         text += "; the law also asks for an effect that no structure shows"
     elif reason is Reason.TEXT_UNCERTAIN:
         text += "; the text of the provision was not read in full"
-    elif reason is Reason.WORD_UNDEFINED and outcome.undecided:
-        text += f"; the text does not settle {outcome.undecided}"
+    elif reason is Reason.WORD_UNDEFINED:
+        text += f"; the text does not settle {outcome.of(Verdict.UNDECIDED)[0]}"
     return text + "."
 
 
-def isomer_matches(
-    rule: IsomerRule, substance: Substance, own: Sequence[Hit], as_of: date | None
-) -> list[Match]:
+def isomer_matches(rule: IsomerRule, substance: Substance, own: Sequence[Hit], as_of: date | None) -> list[Match]:
     """Matches of the positional-isomer clause."""
     when = is_text_on(rule, as_of)
     if when is InForce.NO:
@@ -160,8 +171,8 @@ def trial_of(rule: Rule, substance: Substance, own: Sequence[Hit], as_of: date) 
         captured_elsewhere=elsewhere,
         reason=reason_of(rule, outcome, when) if inside else None,
         in_force=when is not InForce.NO,
-        failed="" if inside else "; ".join(outcome.failed),
-        details=tuple(_details(outcome)),
+        failed="" if inside else outcome.failed,
+        details=outcome.details,
         atoms=tuple(sorted(outcome.core)),
     )
 

@@ -39,9 +39,7 @@ _INORGANIC = query_of(
 _ACETAL = query_of(_HERE, 0, "[CX4]([OX2])[OX2,NX3]")
 _ENOL = query_of(_HERE, 0, "[OX2H:1][CX3;!$(C=O):2]=[CX3;!$(C(=O)O):3]")
 _QUATERNARY = query_of(_HERE, 0, "[NX4+;R:1]-!@[$([OX1-]),$([CX4]):2]")
-_EPOXYMORPHINAN = query_of(
-    _HERE, 0, "[#6]1~[#6]~[#6]~[#6]2~[#6]3~[#6]~c4ccc([#8])c5c4~[#6]2(~[#6]~1~[#8]~5)~[#6]~[#6]~[#7]~3"
-)
+_EPOXYMORPHINAN = query_of(_HERE, 0, "[#6]1~[#6]~[#6]~[#6]2~[#6]3~[#6]~c4ccc([#8])c5c4~[#6]2(~[#6]~1~[#8]~5)~[#6]~[#6]~[#7]~3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +71,7 @@ def cuts_of(mol: Mol) -> list[Cut]:
         if not mol.GetBondBetweenAtoms(oxygen, carbon).IsInRing():
             found.setdefault((oxygen, carbon), Cut(oxygen, carbon, "acid ester", atoms))
     for carbon, oxygen, acid in mol.GetSubstructMatches(_INORGANIC):
-        found.setdefault(
-            (oxygen, acid), Cut(oxygen, acid, "inorganic", tuple(sorted((carbon, oxygen, acid))))
-        )
+        found.setdefault((oxygen, acid), Cut(oxygen, acid, "inorganic", tuple(sorted((carbon, oxygen, acid)))))
     acetals = {match[0] for match in mol.GetSubstructMatches(_ACETAL)}
     for first, oxygen, second in mol.GetSubstructMatches(_ETHER):
         atoms = tuple(sorted((first, oxygen, second)))
@@ -91,8 +87,7 @@ class Derivatives:
     def __init__(self, index: ListedIndex, instruments: tuple[Instrument, ...]) -> None:
         self._index = index
         self._clauses = {
-            instrument.id: {s: c for s, c in instrument.clauses.items() if c.esters or c.ethers}
-            for instrument in instruments
+            instrument.id: {s: c for s, c in instrument.clauses.items() if c.esters or c.ethers} for instrument in instruments
         }
         self._clauses = {name: clauses for name, clauses in self._clauses.items() if clauses}
         self._entry_clauses = {
@@ -106,11 +101,7 @@ class Derivatives:
             for kind in ("esters", "skeleton", "quaternary")
         }
         self._skeletons = [(c, query_of(c.instrument, c.id, c.smarts)) for c in self._by_kind["skeleton"]]
-        self._compositions = {
-            _composition(i.mol)
-            for i in index.all
-            if i.entry.instrument in self._clauses and not i.entry.as_is
-        }
+        self._compositions = {_composition(i.mol) for i in index.all if i.entry.instrument in self._clauses and not i.entry.as_is}
         self._by_entry = {(i.entry.instrument, i.entry.name): i for i in reversed(index.all) if not i.alias}
 
     def hits(self, form: Form, own: list[Hit]) -> list[DerivedHit]:
@@ -152,8 +143,7 @@ class Derivatives:
                     continue
                 key = (hit.indexed.entry.instrument, hit.indexed.entry.name)
                 if key not in best or (
-                    best[key].hit.certainty is Certainty.POSSIBLE
-                    and derived.hit.certainty is Certainty.CERTAIN
+                    best[key].hit.certainty is Certainty.POSSIBLE and derived.hit.certainty is Certainty.CERTAIN
                 ):
                     best[key] = derived
         return list(best.values())
@@ -171,11 +161,7 @@ class Derivatives:
             return None
         clause = self._clauses[entry.instrument].get(entry.schedule)
         esters = [c for c in cuts if c.kind in ("ester", "acid ester", "inorganic")]
-        if (
-            clause is None
-            or (esters and not clause.esters)
-            or (len(esters) < len(cuts) and not clause.ethers)
-        ):
+        if clause is None or (esters and not clause.esters) or (len(esters) < len(cuts) and not clause.ethers):
             return None
         reason = hit.reason
         why = ""
@@ -185,9 +171,7 @@ class Derivatives:
         elif any(c.kind == "acetal" for c in cuts):
             reason = reason or Reason.WORD_UNDEFINED
             why = "; whether the text's ethers include acetals and glycosides is not said"
-        through = _through_another_schedule(
-            chosen, reached, entry.instrument, set(self._clauses[entry.instrument])
-        )
+        through = _through_another_schedule(chosen, reached, entry.instrument, set(self._clauses[entry.instrument]))
         if through is not None:
             reason = reason or Reason.TEXT_UNCERTAIN
             why = f"; it is reached only through {through}, whose Schedule has no such clause"
@@ -209,9 +193,7 @@ class Derivatives:
 
     def _quaternary(self, form: Form, asked: list[str]) -> list[DerivedHit]:
         clauses = [c for c in self._by_kind["quaternary"] if c.instrument in asked]
-        if not clauses or not any(
-            a.GetFormalCharge() > 0 and a.GetAtomicNum() == 7 for a in form.mol.GetAtoms()
-        ):
+        if not clauses or not any(a.GetFormalCharge() > 0 and a.GetAtomicNum() == 7 for a in form.mol.GetAtoms()):
             return []
         found: dict[str, DerivedHit] = {}
         for nitrogen, leaving in form.mol.GetSubstructMatches(_QUATERNARY):
@@ -220,10 +202,7 @@ class Derivatives:
                 continue
             own = self._index.hits(base)
             names = {(h.indexed.entry.instrument, h.indexed.entry.name) for h in own}
-            names |= {
-                (d.hit.indexed.entry.instrument, d.hit.indexed.entry.name)
-                for d in self._by_cuts(base, list(asked))
-            }
+            names |= {(d.hit.indexed.entry.instrument, d.hit.indexed.entry.name) for d in self._by_cuts(base, list(asked))}
             oxide = form.mol.GetAtomWithIdx(leaving).GetAtomicNum() == 8
             for clause in clauses:
                 sure = any((clause.instrument, name) in names for name in clause.of)
@@ -234,10 +213,7 @@ class Derivatives:
                 words = (
                     "is a pentavalent nitrogen derivative of morphine"
                     if sure
-                    else (
-                        "is the N-oxide of a listed drug, and whether that is a morphine derivative "
-                        "is not said"
-                    )
+                    else ("is the N-oxide of a listed drug, and whether that is a morphine derivative is not said")
                 )
                 hit = Hit(
                     indexed=indexed,

@@ -13,9 +13,9 @@ from typing import Any
 import rdkit
 from rdkit.Chem.rdchem import Mol
 
-from chem import parsing
 from chem.catalog import DATA, digest, structure_of
 from chem.classes import (
+    Gates,
     class_match,
     connectivity_of,
     is_text_on,
@@ -26,6 +26,7 @@ from chem.classes import (
 )
 from chem.derivatives import Derivatives, DerivedHit
 from chem.errors import DataError, StructureError, StructureProblem
+from chem.groups import groups_of, load_groups
 from chem.identity import Substance, reported, substances_of
 from chem.listed import Form, Hit, ListedIndex
 from chem.normalise import (
@@ -33,11 +34,12 @@ from chem.normalise import (
     Component,
     CounterIons,
     Normalised,
+    has_atropisomer,
     load_counterions,
     normalise,
     settle_stereo,
 )
-from chem.parsing import inchikey_of, parse, read_smiles
+from chem.parsing import Parsed, candidates, inchikey_of, parse, read_smiles
 from chem.positional import load_isomer_rule
 from chem.rules import Rule, load_rules
 from chem.schedules import Entry, Instrument, load_instrument
@@ -58,6 +60,7 @@ from chem.values import (
     InstrumentInfo,
     LegalStatus,
     Match,
+    ProposedGroup,
     Reason,
     Remark,
     RuleInfo,
@@ -93,13 +96,12 @@ class Engine:
         self._by_id = {instrument.id: instrument for instrument in self._instruments}
         self._counterions = counterions
         self._extra = extra
-        self.version = (
-            f"normalisation {NORMALISATION_VERSION}, catalog {catalog_version}, RDKit {rdkit.__version__}"
-        )
+        self.version = f"normalisation {NORMALISATION_VERSION}, catalog {catalog_version}, RDKit {rdkit.__version__}"
         self._listed = ListedIndex(self._instruments, self._shipped_substance)
         self._derivatives = Derivatives(self._listed, self._instruments)
         self._rules = tuple(rules)
         self._isomers = load_isomer_rule(self._listed.all) if "US-CSA" in self._by_id else None
+        self._groups = load_groups()
         self._fingerprints = FingerprintIndex(fingerprints=[fingerprint(i.mol) for i in self._listed.all])
 
     @classmethod
@@ -146,23 +148,23 @@ class Engine:
 
     def candidates_of(self, structure: Structure) -> tuple[Structure, ...]:
         """What a structure with a variable attachment point may be, without repeats; else an empty tuple."""
-        return tuple(
-            Structure(format=StructureFormat.SMILES, text=smiles) for smiles in parsing.candidates(structure)
-        )
+        return _expanded(parse(structure))
 
     def _examine(self, structure: Structure) -> _Examined:
-        parsed = parse(structure)
+        return self._examine_parsed(parse(structure))
+
+    def _examine_parsed(self, parsed: Parsed) -> _Examined:
         if parsed.variable:
             raise StructureError(
                 StructureProblem.UNDEFINED,
                 "an attachment point is not determined: the structure is a set of candidates",
             )
-        whole = reported(parsed.mol, parsed.inchi)
+        whole = reported(parsed.mol, parsed.inchi, axial=parsed.marks.axial and has_atropisomer(parsed.mol))
         if whole.inchikey in self._listed.as_they_are:
             part = Component(mol=parsed.mol, labelled=parsed.mol)
             normal = Normalised(components=(part,), removed=(), remarks=(), untouched=True)
         else:
-            normal = normalise(parsed.mol, self._counterions, self._listed.listed_flat)
+            normal = normalise(parsed.mol, self._counterions, self._listed.listed_flat, parsed.marks)
         substances = substances_of(parsed.mol, normal, whole, parsed.remarks)
         if len(substances) == 1:
             return _Examined(substances[0].identity, substances, 0)
@@ -187,8 +189,7 @@ class Engine:
         others = [s.identity.formula for number, s in enumerate(substances) if number != main]
         note = Remark(
             code="several-components",
-            detail=f"A mixture: besides the substance described it holds {', '.join(others)}; each "
-            f"is screened.",
+            detail=f"A mixture: besides the substance described it holds {', '.join(others)}; each is screened.",
         )
         identity = replace(
             chosen,
@@ -234,12 +235,10 @@ class Engine:
         variable attachment
         point is assessed as the set of its candidates. Raises: StructureError.
         """
-        parsed = self.candidates_of(structure)
-        if parsed:
-            return self.assess_candidates(
-                parsed, as_of=as_of, instruments=instruments, analogues=analogues, home=home
-            )
-        return self._assess(self._examine(structure), as_of, self._asked(instruments), analogues, home)
+        parsed = parse(structure)
+        if parsed.variable:
+            return self.assess_candidates(_expanded(parsed), as_of=as_of, instruments=instruments, analogues=analogues, home=home)
+        return self._assess(self._examine_parsed(parsed), as_of, self._asked(instruments), analogues, home)
 
     def assess_candidates(
         self,
@@ -278,14 +277,10 @@ class Engine:
         """A stored identity matched again, without the structure text. Raises: StructureError where it
         cannot be read."""
         parts = identity.components or (identity,)
-        substances = tuple(
-            _substance_again(part, identity.warnings if part is identity else ()) for part in parts
-        )
+        substances = tuple(_substance_again(part) for part in parts)
         keys = [part.parent_inchikey for part in parts]
         main = keys.index(identity.parent_inchikey) if identity.parent_inchikey in keys else 0
-        return self._assess(
-            _Examined(identity, substances, main), as_of, self._asked(instruments), analogues, home
-        )
+        return self._assess(_Examined(identity, substances, main), as_of, self._asked(instruments), analogues, home)
 
     def _asked(self, instruments: Sequence[str] | None) -> tuple[str, ...]:
         if instruments is None:
@@ -302,9 +297,7 @@ class Engine:
         matches: list[Match] = []
         for substance in examined.substances:
             found = self._matches(substance, as_of, asked)
-            matches.extend(
-                replace(m, component=substance.identity.parent_inchikey) if several else m for m in found
-            )
+            matches.extend(replace(m, component=substance.identity.parent_inchikey) if several else m for m in found)
         ordered = in_order(matches)
         by_instrument = {name: status_of(m for m in ordered if m.instrument == name) for name in asked}
         counted = {*UN_INSTRUMENTS, *home}
@@ -341,8 +334,9 @@ class Engine:
         for derived in self._derivatives.hits(form, own):
             if derived.hit.indexed.entry.instrument in asked:
                 found.extend(self._match(derived.hit, as_of, substance, derived))
+        gates = Gates(substance.mol)
         for rule in self._rules:
-            if rule.instrument in asked:
+            if rule.instrument in asked and gates.open_to(rule):
                 match = class_match(rule, substance, own, as_of)
                 if match is not None:
                     found.append(match)
@@ -360,9 +354,7 @@ class Engine:
         examined = self._examine(structure)
         if self._isomers is not None and rule_id == self._isomers.id:
             isomers = self._isomers
-            return tuple(
-                isomer_trial_of(isomers, s, self._listed.hits(Form.of(s)), as_of) for s in examined.substances
-            )
+            return tuple(isomer_trial_of(isomers, s, self._listed.hits(Form.of(s)), as_of) for s in examined.substances)
         texts = [rule for rule in self._rules if rule.id == rule_id]
         if not texts:
             raise KeyError(f"unknown rule: {rule_id}")
@@ -376,9 +368,7 @@ class Engine:
             found.append(rule_info(self._isomers))
         return tuple(info for info in found if instrument in (None, info.instrument))
 
-    def _match(
-        self, hit: Hit, as_of: date | None, substance: Substance, derived: DerivedHit | None = None
-    ) -> list[Match]:
+    def _match(self, hit: Hit, as_of: date | None, substance: Substance, derived: DerivedHit | None = None) -> list[Match]:
         entry = hit.indexed.entry
         when = in_force(
             as_of,
@@ -405,8 +395,7 @@ class Engine:
                 carve_outs=(),
                 rule=derived.rule if derived else f"{entry.instrument.lower()}/{rule}",
                 text_status=entry.text_status,
-                explanation=f"{entry.name} is named in {place} of {entry.instrument}, and the "
-                f"structure {hit.why}.",
+                explanation=f"{entry.name} is named in {place} of {entry.instrument}, and the structure {hit.why}.",
                 atoms=derived.atoms if derived else tuple(range(substance.mol.GetNumAtoms())),
                 effective_from=entry.effective_from,
                 not_before=entry.not_before,
@@ -414,9 +403,7 @@ class Engine:
             )
         ]
 
-    def _analogues(
-        self, substance: Substance, as_of: date, asked: tuple[str, ...], limit: int
-    ) -> tuple[Analogue, ...]:
+    def _analogues(self, substance: Substance, as_of: date, asked: tuple[str, ...], limit: int) -> tuple[Analogue, ...]:
         same = substance.identity.connectivity
         seen: set[str] = set()
 
@@ -475,9 +462,7 @@ class Engine:
             title=instrument.title,
             country=instrument.country,
             source=instrument.source,
-            editions=tuple(
-                EditionInfo(id=e.id, valid_from=e.from_, source=e.source) for e in instrument.editions
-            ),
+            editions=tuple(EditionInfo(id=e.id, valid_from=e.from_, source=e.source) for e in instrument.editions),
             schedules=instrument.order,
             entries=len(instrument.entries),
             entries_with_structure=sum(bool(entry.smiles) for entry in instrument.entries),
@@ -492,27 +477,34 @@ class Engine:
         keys = {id(i.entry): i.key for i in self._listed.all if not i.alias}
         found = []
         for entry in self._by_id[name].entries:
-            when = in_force(
-                as_of, not_before=entry.not_before, effective_from=entry.effective_from, until=entry.until
-            )
+            when = in_force(as_of, not_before=entry.not_before, effective_from=entry.effective_from, until=entry.until)
             if when is not InForce.NO:
                 found.append(_entry_info(entry, keys.get(id(entry))))
         return tuple(found)
+
+    def groups_of(self, identity: Identity) -> tuple[ProposedGroup, ...]:
+        """Chemical and effect groups proposed for the parent, best first; empty where no rule fits.
+
+        Raises: StructureError where a stored parent cannot be read.
+        """
+        return groups_of(self._groups, _substance_again(identity).mol)
 
     def listed_keys(self) -> frozenset[InChIKey]:
         """Parent InChIKeys of all listed structures."""
         return frozenset(InChIKey(indexed.key) for indexed in self._listed.all)
 
 
-def weaken(
-    certainty: Certainty, reason: Reason | None, status: TextStatus, when: InForce
-) -> tuple[Certainty, Reason | None]:
+def weaken(certainty: Certainty, reason: Reason | None, status: TextStatus, when: InForce) -> tuple[Certainty, Reason | None]:
     """A verdict after what is not sure of text and date; the first reason found stays."""
     if reason is None and status in (TextStatus.PARTIAL, TextStatus.UNKNOWN):
         certainty, reason = Certainty.POSSIBLE, Reason.TEXT_UNCERTAIN
     if reason is None and when is InForce.UNCERTAIN:
         certainty, reason = Certainty.POSSIBLE, Reason.DATE_UNCERTAIN
     return certainty, reason
+
+
+def _expanded(parsed: Parsed) -> tuple[Structure, ...]:
+    return tuple(Structure(format=StructureFormat.SMILES, text=smiles) for smiles in candidates(parsed))
 
 
 def _place(instrument: str) -> int:
@@ -544,7 +536,8 @@ def _entry_info(entry: Entry, key: str | None) -> EntryInfo:
     )
 
 
-def _substance_again(identity: Identity, _warnings: tuple[Remark, ...]) -> Substance:
+def _substance_again(identity: Identity) -> Substance:
+    """The molecule of a stored identity, its other stereo forms from the groups it was drawn with."""
     mol = read_smiles(identity.parent_smiles)
     if mol is None:
         raise StructureError(StructureProblem.UNREADABLE, "the stored parent structure cannot be read")
@@ -592,9 +585,7 @@ def _set_of(assessments: list[Assessment], analogues: int) -> Assessment:
         matches=in_order(matches),
         candidates=tuple(assessments),
         legal_status=status_of_set([a.legal_status for a in assessments]),
-        status_by_instrument={
-            n: status_of_set([a.status_by_instrument[n] for a in assessments]) for n in names
-        },
+        status_by_instrument={n: status_of_set([a.status_by_instrument[n] for a in assessments]) for n in names},
         analogues=tuple(sorted(best.values(), key=lambda a: (-a.similarity, a.entry))[:analogues]),
     )
 

@@ -24,41 +24,64 @@ _RANK = {Verdict.IN: 0, Verdict.UNDECIDED: 1, Verdict.OUT: 2}
 
 
 @dataclass(slots=True)
+class Line:
+    """One thing judged: what hangs where, the class found, the limit, the verdict."""
+
+    place: str
+    piece: Piece | None
+    word: str
+    limit: str
+    verdict: Verdict
+
+    def as_dict(self) -> dict[str, Any]:
+        """The line as plain values for a reader."""
+        return {
+            "position": self.place,
+            "fragment": self.piece.smiles if self.piece else "",
+            "class": self.word,
+            "limit": self.limit,
+            "verdict": self.verdict.value,
+            "atoms": sorted(self.piece.atoms) if self.piece else [],
+        }
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.piece.smiles if self.piece else self.word} ({self.limit})"
+
+
+@dataclass(slots=True)
 class Outcome:
-    """A verdict with what was found position by position, and the condition that failed where one did."""
+    """A verdict with what was found position by position."""
 
     verdict: Verdict
-    details: list[dict[str, Any]] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
     core: tuple[int, ...] = ()
-    undecided: str = ""
+    no_core: bool = False
 
     def note(self, place: str, piece: Piece | None, word: str, limit: str, verdict: Verdict) -> None:
         """Adds one line and lets the verdict sink to it."""
-        fragment = piece.smiles if piece else ""
-        atoms = sorted(piece.atoms) if piece else []
-        self.details.append(
-            {
-                "position": place,
-                "fragment": fragment,
-                "class": word,
-                "limit": limit,
-                "verdict": verdict.value,
-                "atoms": atoms,
-            }
-        )
+        self.lines.append(Line(place, piece, word, limit, verdict))
         if _RANK[verdict] > _RANK[self.verdict]:
             self.verdict = verdict
-        if verdict is Verdict.OUT:
-            self.failed.append(f"{place}: {fragment or word} ({limit})")
-        elif verdict is Verdict.UNDECIDED and not self.undecided:
-            self.undecided = f"{place}: {fragment or word}"
+
+    def of(self, verdict: Verdict) -> list[Line]:
+        """The lines with one verdict."""
+        return [line for line in self.lines if line.verdict is verdict]
+
+    @property
+    def failed(self) -> str:
+        """The conditions that failed, in words."""
+        if self.no_core:
+            return "the core of the class is not there"
+        return "; ".join(str(line) for line in self.of(Verdict.OUT))
+
+    @property
+    def details(self) -> tuple[dict[str, Any], ...]:
+        """Position by position, for a reader."""
+        return tuple(line.as_dict() for line in self.lines)
 
 
 def evaluate(rule: Rule, mol: Mol, flat: str) -> Outcome:
     """The verdict of one rule on structure alone, by the mapping that comes nearest."""
-    if rule.prefilter is not None and not mol.HasSubstructMatch(rule.prefilter):
-        return Outcome(Verdict.OUT, failed=["the core of the class is not there"])
     best: Outcome | None = None
     for core in rule.cores:
         seen: set[tuple[int, ...]] = set()
@@ -69,9 +92,9 @@ def evaluate(rule: Rule, mol: Mol, flat: str) -> Outcome:
                 continue
             seen.add(key)
             outcome = _try(rule, core, match, mol)
-            if best is None or (_RANK[outcome.verdict], len(outcome.failed)) < (
+            if best is None or (_RANK[outcome.verdict], len(outcome.of(Verdict.OUT))) < (
                 _RANK[best.verdict],
-                len(best.failed),
+                len(best.of(Verdict.OUT)),
             ):
                 best = outcome
             if best.verdict is Verdict.IN:
@@ -79,7 +102,7 @@ def evaluate(rule: Rule, mol: Mol, flat: str) -> Outcome:
         if best is not None and best.verdict is Verdict.IN:
             break
     if best is None:
-        return Outcome(Verdict.OUT, failed=["the core of the class is not there"])
+        return Outcome(Verdict.OUT, no_core=True)
     _whole_molecule(rule, mol, flat, best)
     return best
 
@@ -94,9 +117,7 @@ def _whole_molecule(rule: Rule, mol: Mol, flat: str, outcome: Outcome) -> None:
     if rule.elements is not None:
         foreign = {a.GetSymbol() for a in mol.GetAtoms() if a.GetAtomicNum() not in rule.elements}
         if foreign:
-            outcome.note(
-                "whole molecule", None, ", ".join(sorted(foreign)), "other elements only", Verdict.OUT
-            )
+            outcome.note("whole molecule", None, ", ".join(sorted(foreign)), "other elements only", Verdict.OUT)
     if flat in rule.parents:
         outcome.note("whole molecule", None, "no modification", "at least one modification", Verdict.OUT)
     for query in rule.not_with:
@@ -135,9 +156,13 @@ def _try(rule: Rule, core: Core, match: tuple[int, ...], mol: Mol) -> Outcome:
 
 
 def _extra_bond(core: Core, match: tuple[int, ...], mol: Mol) -> bool:
-    inside = set(match)
-    actual = sum(b.GetBeginAtomIdx() in inside and b.GetEndAtomIdx() in inside for b in mol.GetBonds())
-    return actual != core.query.GetNumBonds()
+    return _bonds_inside(mol, match) != core.query.GetNumBonds()
+
+
+def _bonds_inside(mol: Mol, atoms: tuple[int, ...]) -> int:
+    inside = set(atoms)
+    ends = sum(n.GetIdx() in inside for a in atoms for n in mol.GetAtomWithIdx(a).GetNeighbors())
+    return ends // 2
 
 
 def _judge_bridge(rule: Rule, piece: Piece, touched: list[set[str]], outcome: Outcome) -> Verdict:
@@ -172,11 +197,7 @@ def _bridge_verdict(bridge: Bridge, piece: Piece, core: tuple[int, ...]) -> Verd
 def _ring_size_over(piece: Piece, core: tuple[int, ...]) -> int | None:
     """Size of the smallest ring that the piece closes over the core."""
     inside = set(core)
-    sizes = [
-        len(ring)
-        for ring in piece.mol.GetRingInfo().AtomRings()
-        if set(ring) & piece.atoms and set(ring) & inside
-    ]
+    sizes = [len(ring) for ring in piece.mol.GetRingInfo().AtomRings() if set(ring) & piece.atoms and set(ring) & inside]
     return min(sizes, default=None)
 
 
@@ -203,9 +224,7 @@ def _judge_position(position: Position, pieces: list[Piece], bridged: int, outco
         else:
             outcome.note(position.name, piece, word, limit, verdict)
     if position.most is not None and len(pieces) > position.most:
-        outcome.note(
-            position.name, None, f"{len(pieces)} substituents", f"at most {position.most}", Verdict.OUT
-        )
+        outcome.note(position.name, None, f"{len(pieces)} substituents", f"at most {position.most}", Verdict.OUT)
     if listed + len(position.need) < position.least:
         undecided = any(v is Verdict.UNDECIDED for _, v, _, _ in judged)
         outcome.note(
@@ -275,9 +294,7 @@ def _fits_grown(word: Word, piece: Piece, position: Position) -> bool:
         if atom.GetAtomicNum() != 6 or atom.IsInRing():
             return False
         orders = [b.GetBondTypeAsDouble() for b in atom.GetBonds()]
-        return all(o == 1.0 for o in orders) or (
-            unsaturated and max(orders) == 2.0 and _only_carbon_doubles(atom)
-        )
+        return all(o == 1.0 for o in orders) or (unsaturated and max(orders) == 2.0 and _only_carbon_doubles(atom))
 
     if not belongs(root):
         return False
@@ -303,9 +320,7 @@ def _carries(rest: list[Piece], position: Position) -> bool:
 
 
 def _only_carbon_doubles(atom: Any) -> bool:
-    return all(
-        b.GetBondTypeAsDouble() == 1.0 or b.GetOtherAtom(atom).GetAtomicNum() == 6 for b in atom.GetBonds()
-    )
+    return all(b.GetBondTypeAsDouble() == 1.0 or b.GetOtherAtom(atom).GetAtomicNum() == 6 for b in atom.GetBonds())
 
 
 def _fits_template(template: Template, piece: Piece, position: Position) -> bool:
@@ -315,11 +330,7 @@ def _fits_template(template: Template, piece: Piece, position: Position) -> bool
     for match in piece.mol.GetSubstructMatches(template.query, uniquify=False, maxMatches=MAX_MAPPINGS):
         if match[0] != piece.root or not set(match) <= piece.atoms:
             continue
-        inside = set(match)
-        bonds = sum(
-            b.GetBeginAtomIdx() in inside and b.GetEndAtomIdx() in inside for b in piece.mol.GetBonds()
-        )
-        if bonds == template.query.GetNumBonds() and _carries(
+        if _bonds_inside(piece.mol, match) == template.query.GetNumBonds() and _carries(
             pieces_of(piece.mol, match, piece.atoms), position
         ):
             return True
@@ -346,14 +357,8 @@ def residue_fault(residue: Residue, piece: Piece) -> str | None:
         low, high = residue.ring_sizes
         chain_to_ring = _to_ring(piece)
         most = residue.ring_on_chain_max
-        if any(low <= s <= high for s in sizes) and (
-            root.IsInRing() or most is None or chain_to_ring <= most
-        ):
-            return (
-                None
-                if piece.chain <= residue.chain_max
-                else f"chain of {piece.chain}, at most {residue.chain_max}"
-            )
+        if any(low <= s <= high for s in sizes) and (root.IsInRing() or most is None or chain_to_ring <= most):
+            return None if piece.chain <= residue.chain_max else f"chain of {piece.chain}, at most {residue.chain_max}"
     if piece.chain > residue.chain_max:
         return f"chain of {piece.chain}, at most {residue.chain_max}"
     if piece.chain < residue.chain_min and ring is None:
@@ -370,11 +375,7 @@ def _root_fits(roots: frozenset[str], piece: Piece) -> bool:
     if root.GetAtomicNum() == 6:
         return "C" in roots and saturated
     after = [n for n in root.GetNeighbors() if n.GetIdx() in piece.atoms]
-    sp3 = (
-        len(after) == 1
-        and after[0].GetAtomicNum() == 6
-        and all(b.GetBondTypeAsDouble() == 1.0 for b in after[0].GetBonds())
-    )
+    sp3 = len(after) == 1 and after[0].GetAtomicNum() == 6 and all(b.GetBondTypeAsDouble() == 1.0 for b in after[0].GetBonds())
     return f"{root.GetSymbol()}C" in roots and saturated and sp3
 
 
@@ -397,10 +398,7 @@ def _to_ring(piece: Piece) -> int:
 def piece_mass(piece: Piece) -> float:
     """Average mass of a piece in u, hydrogen included."""
     table = Chem.GetPeriodicTable()
-    return sum(
-        table.GetAtomicWeight(a.GetAtomicNum()) + a.GetTotalNumHs() * table.GetAtomicWeight(1)
-        for a in piece.all()
-    )
+    return sum(table.GetAtomicWeight(a.GetAtomicNum()) + a.GetTotalNumHs() * table.GetAtomicWeight(1) for a in piece.all())
 
 
 def _limit_text(position: Position) -> str:

@@ -42,13 +42,21 @@ class Piece:
         """One single bond to the core; a ring fusion and =O are not univalent."""
         return len(self.bonds) == 1 and self.bonds[0].order == 1.0
 
+    @cached_property
+    def _atoms(self) -> list[Atom]:
+        return [self.mol.GetAtomWithIdx(i) for i in sorted(self.atoms)]
+
+    @cached_property
+    def _numbers(self) -> list[int]:
+        return [atom.GetAtomicNum() for atom in self._atoms]
+
     def all(self) -> list[Atom]:
         """Its atoms, in order of index."""
-        return [self.mol.GetAtomWithIdx(i) for i in sorted(self.atoms)]
+        return self._atoms
 
     def count(self, number: int) -> int:
         """How many atoms of an element."""
-        return sum(a.GetAtomicNum() == number for a in self.all())
+        return self._numbers.count(number)
 
     @cached_property
     def smiles(self) -> str:
@@ -98,11 +106,7 @@ def pieces_of(mol: Mol, core: Iterable[int], within: frozenset[int] | None = Non
 
 
 def _is_sp3_carbon(atom: Atom) -> bool:
-    return (
-        atom.GetAtomicNum() == 6
-        and not atom.GetIsAromatic()
-        and all(b.GetBondType() == _SINGLE for b in atom.GetBonds())
-    )
+    return atom.GetAtomicNum() == 6 and not atom.GetIsAromatic() and all(b.GetBondType() == _SINGLE for b in atom.GetBonds())
 
 
 def _in_ring(piece: Piece, atom: Atom) -> bool:
@@ -144,12 +148,14 @@ def _one_atom(root: Atom) -> dict[str, int]:
 
 
 def _double_bonds(piece: Piece, atoms: list[Atom]) -> list[float]:
+    """Orders of the bonds inside a piece that are not single."""
     return [
-        b.GetBondTypeAsDouble()
-        for b in piece.mol.GetBonds()
-        if b.GetBeginAtomIdx() in piece.atoms
-        and b.GetEndAtomIdx() in piece.atoms
-        and b.GetBondType() != _SINGLE
+        bond.GetBondTypeAsDouble()
+        for atom in atoms
+        for bond in atom.GetBonds()
+        if bond.GetBondType() != _SINGLE
+        and atom.GetIdx() < bond.GetOtherAtomIdx(atom.GetIdx())
+        and bond.GetOtherAtomIdx(atom.GetIdx()) in piece.atoms
     ]
 
 
@@ -181,8 +187,7 @@ def _carbon_words(piece: Piece, atoms: list[Atom], carbons: int, ring: bool) -> 
     oxo = [
         n
         for n in root.GetNeighbors()
-        if n.GetAtomicNum() == 8
-        and piece.mol.GetBondBetweenAtoms(root.GetIdx(), n.GetIdx()).GetBondTypeAsDouble() == 2.0
+        if n.GetAtomicNum() == 8 and piece.mol.GetBondBetweenAtoms(root.GetIdx(), n.GetIdx()).GetBondTypeAsDouble() == 2.0
     ]
     if oxo:
         # acyl: R-C(=O)-, R any, aryl, heteroaryl and alkoxy included.
@@ -243,9 +248,7 @@ def _ring_words(piece: Piece, atoms: list[Atom], carbons: int) -> dict[str, int]
     words: dict[str, int] = {}
     root = piece.root
     mono = is_monocycle(piece.mol, root)
-    system = next(
-        s for s in ring_systems(piece.mol, piece.atoms | {b.core for b in piece.bonds}) if root in s
-    )
+    system = next(s for s in ring_systems(piece.mol, piece.atoms | {b.core for b in piece.bonds}) if root in s)
     members = [piece.mol.GetAtomWithIdx(i) for i in system]
     hetero = [a for a in members if a.GetAtomicNum() != 6]
     aromatic = all(a.GetIsAromatic() for a in members)
@@ -281,8 +284,7 @@ def _hetero_words(piece: Piece, root: Atom, atoms: list[Atom], carbons: int, rin
             words["haloalkoxy"] = carbons
         if first.GetAtomicNum() == 6:
             double = any(
-                n.GetAtomicNum() == 8
-                and piece.mol.GetBondBetweenAtoms(first.GetIdx(), n.GetIdx()).GetBondTypeAsDouble() == 2.0
+                n.GetAtomicNum() == 8 and piece.mol.GetBondBetweenAtoms(first.GetIdx(), n.GetIdx()).GetBondTypeAsDouble() == 2.0
                 for n in first.GetNeighbors()
             )
             if double:

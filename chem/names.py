@@ -226,7 +226,9 @@ class NameTable:
 
     def _load(self) -> None:
         self._by_smiles: dict[str, str] = {}
-        for folder in sorted((self._data / "schedules").glob("*/entries.csv")):
+        # the conventions first: where a structure has several rows, theirs speaks for it
+        paths = (self._data / "schedules").glob("*/entries.csv")
+        for folder in sorted(paths, key=lambda path: (not path.parent.name.startswith("un-"), path)):
             for number, row in _rows(folder, ("name", "synonyms", "cas", "smiles", "source")):
                 if row["smiles"]:
                     self._add_row(folder, number, row, origin="schedule", source=row["source"])

@@ -19,24 +19,27 @@ from rdkit.Chem.rdchem import Mol
 
 from chem.catalog import DATA, query_of, read_csv, structure_of
 from chem.errors import DataError
-from chem.parsing import is_metal, round_trip
+from chem.parsing import Marks, is_metal, round_trip
 from chem.values import Remark
 
 NORMALISATION_VERSION = "2026.11.1"
 STEPS = ("fragments", "clean", "split", "neutralise", "isotopes", "stereo")
 
-_FAST_ELEMENTS = frozenset({1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 35, 53})
-# Drawings that the full path would change although they carry no formal charge.
+# Atoms that the full path may change or that need its care: charges, other elements, and drawings that it
+# rewrites
+# (sulfoxide, pentavalent nitrogen as in a neutral nitro group, azide or diazo, any phosphorus,
+# valence-expanded halogen).
 _TRIGGER = query_of(
     "chem/normalise.py",
     0,
-    "[$([#16X3]=[OX1]),$([#16X4](=[OX1])[OX1H0]),$([#15]=[NX2,OX1]~[#16]),$(N=[#7]=[#7,#6]),$(N#[#7]),$([#7X5]),"
-    "$([#7](=O)=O),$([#7X4v5]),$([#7v5]),$(O=C=O),$([#15v5;D5]),$([#16v4;D3]),$([#17,#35,#53;D2,D3,D4]),$([#6-]),$([#7X2]=[#16])]",
+    "[!+0,!#1&!#5&!#6&!#7&!#8&!#9&!#14&!#16&!#17&!#35&!#53,#16&X3,#16&v4,#16&v5,#7&v5,#7&X5,#17&!D1,#35&!D1,#53&!D1]",
 )
+_CARBON_DIOXIDE = "O=C=O"
 _GROUP_1_2 = frozenset({3, 11, 19, 37, 55, 4, 12, 20, 38, 56})
 MAX_JOINT_GROUPS = 4
 _AND_OR = (Chem.StereoGroupType.STEREO_AND, Chem.StereoGroupType.STEREO_OR)
 
+_ANYTHING = Marks()
 _uncharger = rdMolStandardize.Uncharger(True)
 
 
@@ -57,6 +60,7 @@ class Component:
     others: tuple[Mol, ...] = ()
     groups: str | None = None
     stereo_word: str | None = None
+    written: tuple[str, tuple[int, ...]] | None = None
     remarks: tuple[Remark, ...] = ()
 
 
@@ -99,15 +103,27 @@ def load_counterions() -> CounterIons:
     return CounterIons(kinds=kinds)
 
 
-def takes_fast_path(mol: Mol) -> bool:
-    """True where clean and neutralise are known to change nothing: one neutral fragment of common
-    elements."""
-    for atom in mol.GetAtoms():
-        if atom.GetFormalCharge() or atom.GetNumRadicalElectrons() or atom.GetAtomicNum() not in _FAST_ELEMENTS:
-            return False
-    if len(Chem.GetMolFrags(mol)) != 1:
+def output_order(mol: Mol) -> tuple[int, ...]:
+    """The order in which the last SMILES of a molecule named its atoms."""
+    return tuple(int(i) for i in mol.GetProp("_smilesAtomOutputOrder").strip("[]").split(",") if i)
+
+
+def written(mol: Mol) -> tuple[str, tuple[int, ...]]:
+    """Canonical SMILES with the order of its atoms."""
+    return Chem.MolToSmiles(mol), output_order(mol)
+
+
+def takes_fast_path(mol: Mol, marks: Marks = _ANYTHING) -> bool:
+    """True where clean and neutralise are known to change nothing: neutral, of common elements, no drawing
+    they rewrite.
+
+    Asked of one fragment. Radicals are left to the full path.
+    """
+    if mol.HasSubstructMatch(_TRIGGER):
         return False
-    return not mol.HasSubstructMatch(_TRIGGER)
+    if mol.GetNumAtoms() <= len("OCO") and Chem.MolToSmiles(mol) == _CARBON_DIOXIDE:
+        return False
+    return not marks.radicals or not any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())
 
 
 def is_metal_complex(mol: Mol) -> bool:
@@ -173,7 +189,7 @@ def has_atropisomer(mol: Mol) -> bool:
     return any(bond.GetStereo() in (Chem.BondStereo.STEREOATROPCW, Chem.BondStereo.STEREOATROPCCW) for bond in mol.GetBonds())
 
 
-def settle_stereo(mol: Mol) -> tuple[Mol, tuple[Mol, ...], str | None, str | None]:
+def settle_stereo(mol: Mol, *, axial: bool = False) -> tuple[Mol, tuple[Mol, ...], str | None, str | None]:
     """Enhanced stereo made identity: the molecule, its other forms, the stereo word and the CXSMILES as
     drawn.
 
@@ -183,7 +199,7 @@ def settle_stereo(mol: Mol) -> tuple[Mol, tuple[Mol, ...], str | None, str | Non
     """
     groups = [g for g in mol.GetStereoGroups() if g.GetGroupType() in _AND_OR]
     if not groups:
-        return mol, (), None, Chem.MolToCXSmiles(mol) if has_atropisomer(mol) else None
+        return mol, (), None, Chem.MolToCXSmiles(mol) if axial else None
     drawn = Chem.MolToCXSmiles(mol)
     racemic = all(g.GetGroupType() == Chem.StereoGroupType.STEREO_AND for g in groups)
     joint: list[list[int]] = []
@@ -208,8 +224,8 @@ def settle_stereo(mol: Mol) -> tuple[Mol, tuple[Mol, ...], str | None, str | Non
     return ordered[0], tuple(ordered[1:]), "racemic" if racemic else "unknown-single", drawn
 
 
-def _component(labelled: Mol, count: int, remarks: tuple[Remark, ...]) -> Component:
-    plain, isotopes = without_isotopes(labelled)
+def _component(labelled: Mol, count: int, remarks: tuple[Remark, ...], marks: Marks = _ANYTHING) -> Component:
+    plain, isotopes = without_isotopes(labelled) if marks.isotopes else (labelled, ())
     notes = list(remarks)
     if isotopes:
         notes.append(
@@ -218,8 +234,9 @@ def _component(labelled: Mol, count: int, remarks: tuple[Remark, ...]) -> Compon
                 detail=f"Labelled ({', '.join(isotopes)}), usually an internal standard; matched as the natural substance.",
             )
         )
-    mol, others, word, groups = settle_stereo(plain)
-    if has_atropisomer(plain):
+    axial = marks.axial and has_atropisomer(plain)
+    mol, others, word, groups = settle_stereo(plain, axial=axial)
+    if axial:
         notes.append(Remark(code="atropisomer", detail="The axial chirality drawn is in no InChI layer."))
     return Component(
         mol=mol,
@@ -231,6 +248,13 @@ def _component(labelled: Mol, count: int, remarks: tuple[Remark, ...]) -> Compon
         stereo_word=word,
         remarks=tuple(notes),
     )
+
+
+def _kept(piece: Component, marks: Marks) -> Component:
+    """A kept piece brought through isotopes and stereo; what was written of it stays where nothing
+    changed."""
+    part = _component(piece.labelled, piece.count, piece.remarks, marks)
+    return replace(part, written=piece.written) if part.mol is piece.labelled else part
 
 
 def _merge_racemates(parts: list[Component]) -> list[Component]:
@@ -261,36 +285,45 @@ def _are_mirror_images(first: Mol, second: Mol) -> bool:
     return Chem.MolToSmiles(image) == Chem.MolToSmiles(second)
 
 
-def normalise(mol: Mol, counterions: CounterIons, listed: frozenset[str]) -> Normalised:
+def normalise(mol: Mol, counterions: CounterIons, listed: frozenset[str], marks: Marks = _ANYTHING) -> Normalised:
     """The parents of a molecule as reported.
 
     `listed` holds the flat SMILES of listed substances (those listed as they are not among them): such a
     fragment is a
     component whatever lists it is on, so GHB and phenylacetic acid are never lost as counter-ions.
     """
-    if takes_fast_path(mol):
-        part = _component(mol, 1, ())
+    fragments = Chem.GetMolFrags(mol, asMols=True) if len(Chem.GetMolFrags(mol)) > 1 else (mol,)
+    if len(fragments) == 1 and takes_fast_path(mol, marks):
+        part = _component(mol, 1, (), marks)
         return Normalised(components=(part,), removed=(), remarks=(), untouched=not part.isotopes and not part.groups)
     remarks: list[Remark] = []
     pieces: dict[str, Component] = {}
-    for fragment in Chem.GetMolFrags(mol, asMols=True):
+    for fragment in fragments:
+        if takes_fast_path(fragment, marks):
+            _collect(pieces, fragment, [])
+            continue
+        if fragment.GetNumAtoms() == 1:
+            notes: list[Remark] = []
+            _collect(pieces, neutralise(fragment, notes)[0], notes)
+            continue
         if is_metal_complex(fragment):
             remarks.append(Remark(code="metal-complex", detail="A metal complex is kept as reported; it is not taken apart."))
-            _collect(pieces, fragment, [], fragment)
+            _collect(pieces, fragment, [])
             continue
         for part in Chem.GetMolFrags(clean(fragment), asMols=True):
-            notes: list[Remark] = []
+            notes = []
             neutral, _ = neutralise(part, notes)
-            _collect(pieces, neutral, notes, part)
-    return _split(mol, list(pieces.items()), counterions, listed, remarks)
+            _collect(pieces, neutral, notes)
+    return _split(mol, list(pieces.items()), counterions, listed, remarks, marks)
 
 
-def _collect(pieces: dict[str, Component], mol: Mol, notes: list[Remark], _before: Mol) -> None:
-    key = Chem.MolToCXSmiles(mol) if mol.GetStereoGroups() else Chem.MolToSmiles(mol)
+def _collect(pieces: dict[str, Component], mol: Mol, notes: list[Remark]) -> None:
+    plain = written(mol)
+    key = Chem.MolToCXSmiles(mol) if mol.GetStereoGroups() else plain[0]
     if key in pieces:
         pieces[key] = replace(pieces[key], count=pieces[key].count + 1)
     else:
-        pieces[key] = Component(mol=mol, labelled=mol, remarks=tuple(notes))
+        pieces[key] = Component(mol=mol, labelled=mol, written=plain, remarks=tuple(notes))
 
 
 def _split(
@@ -299,6 +332,7 @@ def _split(
     counterions: CounterIons,
     listed: frozenset[str],
     remarks: list[Remark],
+    marks: Marks,
 ) -> Normalised:
     kept: list[Component] = []
     removable: list[tuple[str, Component]] = []
@@ -318,7 +352,7 @@ def _split(
             kept = [Component(mol=whole, labelled=whole)]
             removable = []
         remarks.append(Remark(code="only-counter-ions", detail="Every fragment is a counter-ion, a solvent or an ion."))
-    parts = [_component(p.labelled, p.count, p.remarks) for p in kept]
+    parts = [_kept(p, marks) for p in kept]
     parts = _merge_racemates(parts) if len(parts) > 1 else parts
     parts.sort(key=lambda p: (-p.mol.GetNumHeavyAtoms(), Chem.MolToSmiles(p.mol)))
     removed = sorted(smiles for smiles, piece in removable for _ in range(piece.count))

@@ -8,6 +8,7 @@ inside.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -59,8 +60,20 @@ def _smiles_params(*, sanitize: bool = True) -> Any:
     return params
 
 
+_ISOTOPE = re.compile(r"\[\d")
+_BARE = re.compile(r"\[\d*(?!nH\]|H\])[A-Za-z]{1,2}(?:H\d?)?\]")  # no charge and no stereo: may be a radical
 _PARAMS = _smiles_params()
 _RAW_PARAMS = _smiles_params(sanitize=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marks:
+    """What the text shows that a molecule may hold, so that later steps need not look for what cannot be
+    there."""
+
+    isotopes: bool = True
+    radicals: bool = True
+    axial: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +88,7 @@ class Parsed:
     remarks: tuple[Remark, ...]
     inchi: str | None
     variable: bool
+    marks: Marks
 
 
 def is_metal(atomic_number: int) -> bool:
@@ -91,11 +105,29 @@ def parse(structure: Structure) -> Parsed:
     remarks = list(tidied.remarks)
     mol = _read(tidied)
     _check_cx_groups(tidied, mol, remarks)
-    variable = _gate(mol, remarks)
+    # A SMILES without brackets, place-holders and query bonds has neither maps, radicals, metals nor queries.
+    plain = tidied.format is StructureFormat.SMILES and not tidied.cx and not set(tidied.text) & set("[*~")
+    variable = _gate(mol, remarks, plain)
     if "@" in tidied.text and tidied.format is StructureFormat.SMILES:
         _warn_lost_chirality(mol, remarks)
     standard = tidied.format is StructureFormat.INCHI and tidied.text.startswith("InChI=1S/")
-    return Parsed(mol=mol, remarks=tuple(remarks), inchi=tidied.text if standard else None, variable=variable)
+    return Parsed(
+        mol=mol,
+        remarks=tuple(remarks),
+        inchi=tidied.text if standard else None,
+        variable=variable,
+        marks=_marks(tidied),
+    )
+
+
+def _marks(tidied: TidyText) -> Marks:
+    if tidied.format is not StructureFormat.SMILES:
+        return Marks(axial=tidied.format is StructureFormat.MOLFILE)
+    return Marks(
+        isotopes=_ISOTOPE.search(tidied.text) is not None,
+        radicals=_BARE.search(tidied.text) is not None,
+        axial=bool(tidied.cx),
+    )
 
 
 def _read(tidied: TidyText) -> Mol:
@@ -143,7 +175,7 @@ def _check_cx_groups(tidied: TidyText, mol: Mol, remarks: list[Remark]) -> None:
         )
 
 
-def _gate(mol: Mol, remarks: list[Remark]) -> bool:
+def _gate(mol: Mol, remarks: list[Remark], plain: bool) -> bool:
     """Applies the limits of the protocol; adds remarks; True where an attachment point is variable."""
     if mol.GetNumAtoms() == 0:
         raise StructureError(StructureProblem.EMPTY, "the structure has no atoms")
@@ -158,6 +190,8 @@ def _gate(mol: Mol, remarks: list[Remark]) -> bool:
     rings = mol.GetRingInfo().NumRings()
     if rings > MAX_RINGS:
         raise StructureError(StructureProblem.TOO_LARGE, f"{rings} rings, at most {MAX_RINGS} are read")
+    if plain:
+        return False
     variable = _variable_positions(mol)
     _refuse_undefined(mol, variable > 0)
     _remark_on_atoms(mol, remarks)
@@ -236,13 +270,12 @@ def _warn_lost_chirality(mol: Mol, remarks: list[Remark]) -> None:
         )
 
 
-def candidates(structure: Structure) -> tuple[str, ...]:
+def candidates(parsed: Parsed) -> tuple[str, ...]:
     """What a structure with a variable attachment point may be, as SMILES without repeats; else an empty
     tuple.
 
-    Raises: StructureError, as `parse`; and undefined, where no position gives a possible molecule.
+    Raises: StructureError (undefined), where no position gives a possible molecule.
     """
-    parsed = parse(structure)
     if not parsed.variable:
         return ()
     found: dict[str, str] = {}

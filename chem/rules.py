@@ -179,7 +179,7 @@ class Rule:
     until: date | None
     source: str
     notes: str
-    prefilter: Mol | None
+    gates: tuple[tuple[str, Mol], ...]
     cores: tuple[Core, ...]
     positions: tuple[Position, ...]
     bridges: tuple[Bridge, ...]
@@ -213,6 +213,7 @@ _OPTIONAL = (
     "until",
     "notes",
     "prefilter",
+    "gate",
     "linkers",
     "positions",
     "bridges",
@@ -263,14 +264,10 @@ def _texts(
     return rules
 
 
-def _rule(
-    file: str, item: dict[str, Any], instrument: str, templates: dict[str, Template], connectivity: Any
-) -> Rule:
+def _rule(file: str, item: dict[str, Any], instrument: str, templates: dict[str, Template], connectivity: Any) -> Rule:
     where = str(item.get("id", "rule without id"))
     check_keys(file, where, item, _REQUIRED, _OPTIONAL)
-    positions = tuple(
-        _position(file, where, name, table, templates) for name, table in item.get("positions", {}).items()
-    )
+    positions = tuple(_position(file, where, name, table, templates) for name, table in item.get("positions", {}).items())
     names = {position.name for position in positions}
     bridges = tuple(_bridge(file, where, table, names) for table in item.get("bridges", []))
     cores = _cores(file, where, item["cores"], item.get("linkers", []))
@@ -282,7 +279,7 @@ def _rule(
         raise DataError(file, where, "a rule needs a hit and a near miss")
     if item["reading"] not in ("closed", "open"):
         raise DataError(file, where, "reading is closed or open")
-    prefilter = item.get("prefilter")
+    prefilter, gate = item.get("prefilter"), item.get("gate")
     elements = item.get("elements")
     return Rule(
         id=text_of(file, where, item, "id"),
@@ -297,7 +294,7 @@ def _rule(
         until=date_of(file, where, item.get("until"), "until"),
         source=text_of(file, where, item, "source"),
         notes=str(item.get("notes", "")),
-        prefilter=query_of(file, where, prefilter) if prefilter else None,
+        gates=tuple((text, query_of(file, where, text)) for text in (gate, prefilter) if text),
         cores=cores,
         positions=positions,
         bridges=bridges,
@@ -346,9 +343,7 @@ def _words(file: str, where: str, texts: list[str], templates: dict[str, Templat
     return tuple(words)
 
 
-def _position(
-    file: str, where: str, name: str, table: dict[str, Any], templates: dict[str, Template]
-) -> Position:
+def _position(file: str, where: str, name: str, table: dict[str, Any], templates: dict[str, Template]) -> Position:
     place = f"{where}, {name}"
     optional = (
         "allow", "undecided", "need", "substituents", "templates", "residue", "open", "max", "min",

@@ -191,12 +191,9 @@ def load_instrument(folder: Path) -> Instrument:
         source=text_of(file, "source", table, "source"),
         not_coded=tuple(str(item) for item in table["not_coded"]),
         clauses=clauses,
-        exceptions=tuple(
-            _exception(file, n, e, entries) for n, e in enumerate(table.get("exceptions", []), start=1)
-        ),
+        exceptions=tuple(_exception(file, n, e, entries) for n, e in enumerate(table.get("exceptions", []), start=1)),
         entry_clauses=tuple(
-            _entry_clause(file, n, c, identifier, entries)
-            for n, c in enumerate(table.get("entry_clauses", []), start=1)
+            _entry_clause(file, n, c, identifier, entries) for n, c in enumerate(table.get("entry_clauses", []), start=1)
         ),
         editions=editions,
         entries=entries,
@@ -242,9 +239,7 @@ def _exception(file: str, number: int, table: dict[str, Any], entries: tuple[Ent
     )
 
 
-def _entry_clause(
-    file: str, number: int, table: dict[str, Any], instrument: str, entries: tuple[Entry, ...]
-) -> EntryClause:
+def _entry_clause(file: str, number: int, table: dict[str, Any], instrument: str, entries: tuple[Entry, ...]) -> EntryClause:
     where = f"entry clause {number}"
     check_keys(file, where, table, ("id", "entry", "kind", "source"), ("smarts", "words", "of"))
     names = {entry.name for entry in entries}
@@ -304,10 +299,7 @@ def _entry(file: str, row: int, record: dict[str, str], instrument: str, order: 
         raise DataError(file, row, "stereo is given exactly where there is a structure")
     if not smiles and not record["notes"]:
         raise DataError(file, row, "a row without structure needs a reason in notes")
-    dates = {
-        key: date_of(file, row, record[key], key)
-        for key in ("not_before", "effective_from", "settled_from", "until")
-    }
+    dates = {key: date_of(file, row, record[key], key) for key in ("not_before", "effective_from", "settled_from", "until")}
     if dates["not_before"] and dates["effective_from"] and dates["effective_from"] < dates["not_before"]:
         raise DataError(file, row, "effective_from lies before not_before")
     aliases = []

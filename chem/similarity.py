@@ -39,7 +39,8 @@ class FingerprintIndex:
         if limit <= 0 or not self.fingerprints:
             return []
         values = _bulk(fingerprint(mol), self.fingerprints)
-        ranked = sorted(range(len(values)), key=lambda i: (-values[i], i))
+        # A stable sort keeps ties in order of position.
+        ranked = sorted(range(len(values)), key=values.__getitem__, reverse=True)
         found: list[tuple[int, float]] = []
         for position in ranked:
             if not skip(position):

@@ -39,8 +39,10 @@ class Action(StrEnum):
     SCHEDULE_READ = "schedule.read"
     SUBSCRIBE = "subscribe"
     ALERT_READ = "alert.read"
+    ALERT_WRITE = "alert.write"
     ALERT_APPROVE = "alert.approve"
     ALERT_ACKNOWLEDGE = "alert.acknowledge"
+    ALERT_SIGHT = "alert.sight"
     DELIVERY_READ = "delivery.read"
     DELIVERY_RETRY = "delivery.retry"
     MEASURE_WRITE = "measure.write"
@@ -60,8 +62,10 @@ TABLE: dict[Action, frozenset[Role]] = {
     Action.SCHEDULE_READ: _ALL,
     Action.SUBSCRIBE: _ALL,
     Action.ALERT_READ: _ALL,
+    Action.ALERT_WRITE: frozenset({Role.ANALYST, Role.AUTHORITY}),
     Action.ALERT_APPROVE: frozenset({Role.ANALYST}),
     Action.ALERT_ACKNOWLEDGE: frozenset({Role.AUTHORITY}),
+    Action.ALERT_SIGHT: frozenset({Role.AUTHORITY, Role.LAB}),
     Action.DELIVERY_READ: frozenset({Role.AUTHORITY, Role.ANALYST, Role.ADMIN}),
     Action.DELIVERY_RETRY: frozenset({Role.AUTHORITY, Role.ANALYST, Role.ADMIN}),
     Action.MEASURE_WRITE: frozenset({Role.AUTHORITY}),

@@ -24,6 +24,7 @@ from app.imports.readers import Row, read_rows
 from app.intake import service as intake
 from app.intake.resolve import check_dates, resolve_report
 from app.intake.schemas import ReportIn, first_day
+from app.intake.sold_as import sold_as_of
 from app.persistence.base import new_id
 from app.persistence.models import ImportJob, Report, ReportVersion
 from app.problems import Problem, from_validation
@@ -200,6 +201,7 @@ def _prepare(
             received_at=received,
             historical=mode == "historical",
             import_id=job_id,
+            sold_as=None if mode == "historical" else sold_as_of(context.chemistry, report.sample.sold_as, now.date()),
         )
         yield _Prepared(row, report.lab_reference, submission)
 
@@ -218,7 +220,7 @@ def _store_batch(
         .join(ReportVersion, (ReportVersion.report_id == Report.id) & (ReportVersion.version == 1))
         .where(Report.org_id == principal.org_id, Report.lab_reference.in_(references))
     )
-    stored: dict[str, str] = dict(rows.tuples().all())
+    stored: dict[str, str] = dict(rows.all())
     for item in prepared:
         outcome.read += 1
         if item.submission is None:

@@ -19,6 +19,7 @@ from app.intake import queries, service
 from app.intake.present import present_report
 from app.intake.resolve import check_dates, resolve_report
 from app.intake.schemas import ReportIn, WithdrawIn
+from app.intake.sold_as import sold_as_of
 from app.intake.vocabularies import vocabularies
 from app.persistence.models import Report
 from app.problems import Problem, from_validation
@@ -47,7 +48,14 @@ def _submission(context: AppContext, principal: Principal, body: bytes) -> servi
     now = context.now()
     check_dates(report, now.date())
     resolved = resolve_report(report, context.chemistry, now.date())
-    return service.Submission(report=report, body=body.decode("utf-8"), resolved=resolved, principal=principal, received_at=now)
+    return service.Submission(
+        report=report,
+        body=body.decode("utf-8"),
+        resolved=resolved,
+        principal=principal,
+        received_at=now,
+        sold_as=sold_as_of(context.chemistry, report.sample.sold_as, now.date()),
+    )
 
 
 def _json(status: int, text: str, **headers: str) -> Response:

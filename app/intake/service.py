@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
-from alerts.values import CaseFacts, DetectionFacts, ReportFacts, Scope, SubstanceFacts
+from alerts.values import CaseFacts, DetectionFacts, ReportFacts, Scope, SoldAsFacts, SubstanceFacts
 from app.auth.permissions import Principal, tlp_rank
 from app.chemistry import Chemistry
 from app.intake import queries
@@ -55,6 +55,7 @@ class Submission:
     received_at: datetime
     historical: bool = False
     import_id: str | None = None
+    sold_as: SoldAsFacts | None = None
 
 
 def store(session: Session, chemistry: Chemistry, submission: Submission) -> dict[str, Any]:
@@ -170,10 +171,10 @@ def _store_version(
     cases = _store_cases(session, row, submission, detections)
 
     report_facts = _facts(session, row, submission, facts, cases)
+    alert_ids = notifications.raise_alerts(session, report_facts, now)
     if kind == "corrected":
-        alert_ids = notifications.reevaluate(session, row.id, now, report_facts)
-    else:
-        alert_ids = notifications.raise_alerts(session, report_facts, now)
+        changed = notifications.reevaluate(session, row.id, now)
+        alert_ids = list(dict.fromkeys([*alert_ids, *changed]))
     answer = {
         "id": row.id,
         "version": row.version,
@@ -486,6 +487,8 @@ def _facts(
         new_laboratory=(earlier or 0) <= NEW_LABORATORY_REPORTS,
         flagged=bool(flagged),
         sold_as=report.sample.sold_as,
+        form=report.sample.form,
+        sold_as_substance=submission.sold_as,
         detections=tuple(detections),
         cases=tuple(cases),
     )

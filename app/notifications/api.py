@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
+from fastapi.responses import HTMLResponse
 from sqlalchemy import select
 
 from alerts.render import alert_document, iso
-from app.auth.permissions import Action, Principal, Role
+from app.auth.permissions import Action, Principal
 from app.context import AppContext, Context, optional_principal, requires
-from app.notifications import decisions, deliveries, queries, subscriptions
+from app.notifications import api_notices, decisions, deliveries, queries, subscriptions
+from app.notifications.cursors import decode_cursor, encode_cursor, page
 from app.notifications.schemas import NoteIn, RedeliverIn, RotateIn, SightingIn, SubscriptionIn, SubscriptionPatch
 from app.notifications.secrets import SecretBox
 from app.persistence.models import Subscription
 from app.problems import Problem
 
 router = APIRouter(prefix="/v1")
+router.include_router(api_notices.router)  # first: /alerts/{id}.cap is also a /alerts/{id}
 
 Subscriber = Annotated[Principal, Depends(requires(Action.SUBSCRIBE))]
 Anybody = Annotated[Principal | None, Depends(optional_principal)]
@@ -27,20 +28,6 @@ Analyst = Annotated[Principal, Depends(requires(Action.ALERT_APPROVE))]
 Authority = Annotated[Principal, Depends(requires(Action.ALERT_ACKNOWLEDGE))]
 Limit = Annotated[int, Query(ge=1, le=500)]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before")]
-
-
-def encode_cursor(value: str) -> str:
-    return base64.urlsafe_b64encode(value.encode()).decode().rstrip("=")
-
-
-def decode_cursor(cursor: str | None) -> str | None:
-    """What `encode_cursor` was given. Raises Problem `bad-request` for anything else."""
-    if cursor is None:
-        return None
-    try:
-        return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-    except (binascii.Error, UnicodeDecodeError, ValueError) as error:
-        raise Problem("bad-request", "cursor: send next_cursor of the page before, unchanged.") from error
 
 
 # subscriptions
@@ -58,6 +45,7 @@ def create_subscription(wish: SubscriptionIn, principal: Subscriber, context: Co
             wish,
             allow=context.settings.egress_allow,
             box=SecretBox(context.secret),
+            mail=bool(context.settings.smtp_url),
             now=context.now(),
         )
         answer = subscriptions.document(made)
@@ -70,11 +58,7 @@ def list_subscriptions(principal: Subscriber, context: Context, limit: Limit = 1
     """This organisation's endpoints, newest first."""
     with context.database.read() as session:
         rows = subscriptions.page(session, principal, before=decode_cursor(cursor), limit=limit + 1)
-    return _page([subscriptions.document(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None)
-
-
-def _page(items: list[Any], last: str | None) -> dict[str, Any]:
-    return {"items": items, "next_cursor": encode_cursor(last) if last is not None else None}
+    return page([subscriptions.document(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None)
 
 
 @router.get("/subscriptions/{subscription_id}", tags=["subscriptions"])
@@ -136,6 +120,29 @@ def redeliver(subscription_id: str, wish: RedeliverIn, principal: Subscriber, co
     return {"redelivering": count}
 
 
+_CONFIRM = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Alerts by e-mail</title>
+<meta name="viewport" content="width=device-width"><meta name="robots" content="noindex"></head>
+<body><main><h1>Alerts by e-mail</h1>{}</main></body></html>"""
+
+
+@router.get("/subscriptions/{subscription_id}/confirm/{token}", tags=["subscriptions"], response_class=HTMLResponse)
+def ask_to_confirm(subscription_id: str, token: str) -> HTMLResponse:
+    """The page behind the link of a confirmation e-mail. It changes nothing: link scanners only GET."""
+    button = '<form method="post"><p>Send alerts to this address?</p><button>Confirm address</button></form>'
+    return HTMLResponse(_CONFIRM.format(button), headers={"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
+
+
+@router.post("/subscriptions/{subscription_id}/confirm/{token}", tags=["subscriptions"], response_class=HTMLResponse)
+def confirm_address(subscription_id: str, token: str, context: Context) -> HTMLResponse:
+    """Confirm an e-mail endpoint; the link works once."""
+    with context.database.write() as session:
+        done = subscriptions.confirm(session, subscription_id, token, context.now())
+    context.wake_worker()
+    if not done:
+        raise Problem("not-found", "This link was used before, or a newer one was sent.")
+    return HTMLResponse(_CONFIRM.format("<p>Confirmed. Alerts will be sent to this address.</p>"))
+
+
 # alerts
 
 
@@ -171,7 +178,7 @@ def list_alerts(
     with context.database.read() as session:
         found = queries.alerts_for(session, principal, search, limit=limit + 1)
         items = [alert_document(view) for view in queries.views_for(session, principal, found[:limit])]
-    return _page(items, found[limit - 1].alert.id if len(found) > limit else None)
+    return page(items, found[limit - 1].alert.id if len(found) > limit else None)
 
 
 @router.get("/alerts/{alert_id}", tags=["alerts"])
@@ -247,13 +254,11 @@ def assess_alert(alert_id: str, principal: Authority, context: Context, wish: No
 @router.post("/alerts/{alert_id}/sightings", tags=["alerts"])
 def sight_alert(
     alert_id: str,
-    principal: Annotated[Principal, Depends(requires(Action.ALERT_READ))],
+    principal: Annotated[Principal, Depends(requires(Action.ALERT_SIGHT))],
     context: Context,
     wish: SightingIn | None = None,
 ) -> dict[str, Any]:
     """We see it too: a short statement of an authority or a laboratory. Once an organisation."""
-    if principal.role not in (Role.AUTHORITY, Role.LAB):
-        raise Problem("forbidden", f"A key of role {principal.role} may not do this; it is for: authority, lab.")
     return _answer(context, principal, alert_id, "sighting", wish.note if wish else None)
 
 
@@ -273,7 +278,7 @@ def list_deliveries(
     """
     with context.database.read() as session:
         items, last = deliveries.of_alert(session, principal, alert_id, before=decode_cursor(cursor), limit=limit)
-    return _page(items, last)
+    return page(items, last)
 
 
 @router.post("/deliveries/{delivery_id}/retry", status_code=202, tags=["alerts"])

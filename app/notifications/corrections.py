@@ -11,7 +11,7 @@ from alerts.render import retracted_texts
 from alerts.triggers import COUNTED_CONFIDENCE, detection_signal
 from alerts.values import DetectionFacts, ReportFacts, Scope, SubstanceFacts
 from app.notifications import queries
-from app.notifications.raising import LIVE_STATES, raise_signal, refresh
+from app.notifications.raising import LIVE_STATES, raise_alerts, raise_signal, refresh
 from app.notifications.revisions import current_revision, follow, next_revision, texts_of_revision
 from app.persistence.models import Alert, AlertEvidence, AlertKey, Detection, HarmCase, Report, Substance
 
@@ -20,14 +20,16 @@ NEW_LABORATORY_REPORTS = 10
 WITHDRAWN = "The report it rests on was withdrawn or corrected."
 
 
-def reevaluate(session: Session, report_id: str, now: datetime) -> list[str]:
-    """Follow a withdrawal or correction of a report in every alert that cites it; the ids of alerts changed or raised.
+def reevaluate(session: Session, report_id: str, now: datetime, facts: ReportFacts | None = None) -> list[str]:
+    """Follow a withdrawal or correction of a report in every alert that cites it; the ids of alerts raised, carried on or
+    changed.
 
-    Call it after the new state of the report is written and, for a correction, after `raise_alerts` has seen its new version.
-    An alert that the report no longer supports loses it as evidence: it is updated where other evidence is left, else
-    retracted; its keys are then free, and the next earliest detection becomes the first.
+    Call it after the new state of the report is written. `facts` are those of a corrected version: what it gives rise to is
+    raised or carried on first (leave them out where `raise_alerts` was called with them). An alert that the report no longer
+    supports loses it as evidence: it is updated where other evidence is left, else retracted; its keys are then free, and the
+    next earliest detection becomes the first.
     """
-    changed: list[str] = []
+    changed = raise_alerts(session, facts, now) if facts is not None else []
     alerts = session.scalars(
         select(Alert)
         .join(AlertEvidence, AlertEvidence.alert_id == Alert.id)

@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 
 from alerts.policies import ReleasePolicy, highest_tlp, tlp_rank
 from alerts.render import texts_of
-from alerts.triggers import signals_of
+from alerts.rules import signals_of
 from alerts.values import ReportFacts, Signal
+from app.notifications.background import background_of
 from app.notifications.revisions import Draft, add_evidence, current_revision, follow, next_revision, write_revision
 from app.persistence.base import new_id
 from app.persistence.models import Alert, AlertApproval, AlertEvidence, AlertKey, HarmCase, Report
@@ -37,7 +38,8 @@ def raise_alerts(session: Session, facts: ReportFacts, now: datetime) -> list[st
     quiet = facts.quiet
     if quiet and not session.scalar(select(exists().where(AlertEvidence.report_id == facts.report_id))):
         return []
-    signals = signals_of(replace(facts, quiet=False))
+    loud = replace(facts, quiet=False)
+    signals = signals_of(loud, background_of(session, loud))
     raised: dict[int, str] = {}
     # in the order of their keys, so that two transactions never wait for each other crosswise
     for position, signal in sorted(enumerate(signals), key=lambda pair: pair[1].dedupe_key):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from datetime import date, datetime
+from typing import Annotated, Literal
 
-import pycountry
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from app.intake.vocabularies import CHEMICAL_GROUPS, EFFECT_GROUPS
+from app.regions import REGIONS, is_country
 
 TYPES = (
     "first_global",
@@ -25,34 +27,12 @@ TYPES = (
     "control_change",
     "industry",
 )
-GROUPS = (
-    "aminoindane",
-    "phencyclidine_type",
-    "phenethylamine",
-    "piperazine",
-    "plant_based",
-    "synthetic_cannabinoid",
-    "semi_synthetic_cannabinoid",
-    "synthetic_cathinone",
-    "tryptamine",
-    "benzodiazepine_type",
-    "fentanyl_analogue",
-    "nitazene",
-    "other_opioid",
-    "other",
-    "stimulant",
-    "classic_hallucinogen",
-    "opioid",
-    "dissociative",
-    "sedative_hypnotic",
-    "unassigned",
-)
-REGIONS = ("Africa", "Americas", "Asia", "Europe", "Oceania")
+GROUPS = tuple(dict.fromkeys((*CHEMICAL_GROUPS, *EFFECT_GROUPS)))
 
 
 def _country(code: str) -> str:
     upper = code.upper()
-    if pycountry.countries.get(alpha_2=upper) is None:
+    if not is_country(upper):
         raise ValueError(f"{code!r} is not an ISO 3166-1 alpha-2 country.")
     return upper
 
@@ -126,27 +106,26 @@ class SightingIn(_Closed):
     note: str | None = Field(default=None, max_length=2000, description="we see it too: a short statement")
 
 
-class AlertOut(BaseModel):
-    """An alert as this reader may see it. A withheld one has null for what is left out, and `withheld`."""
+class NoticeIn(_Closed):
+    """A manual notice. The service adds to `short` whether the substance is controlled."""
 
-    id: str
-    type: str
-    level: int
-    level_name: str
-    state: str
-    reviewed: bool
-    controlled: bool
-    headline: str | None
-    short: str | None
-    summary: str | None
-    full: str | None
-    instruction: str | None
-    rule: dict[str, Any] | None
-    substance: dict[str, Any] | None
-    evidence: list[str] | None
-    countries: list[str] | None
-    tlp: str
-    issued_at: str | None
-    revision: int
-    references: list[dict[str, Any]]
-    acknowledgements: list[dict[str, Any]] | None
+    type: AlertType = "analytical"
+    level: int = Field(default=1, ge=1, le=4)
+    tlp: Tlp = "GREEN"
+    headline: str = Field(min_length=1, max_length=160)
+    short: str | None = Field(default=None, max_length=160)
+    summary: str = Field(min_length=1, max_length=2000)
+    full: str | None = Field(default=None, max_length=8000)
+    instruction: str | None = Field(default=None, max_length=2000)
+    substance: str | None = Field(default=None, description="id of a substance")
+    country: Country | None = None
+
+
+class MeasureIn(_Closed):
+    kind: Literal["provisional_control", "permanent_control", "public_health_announcement", "none"]
+    substance: str | None = Field(default=None, description="id of a substance; this or alert")
+    alert: str | None = Field(default=None, description="id of the alert that it answers")
+    legal_basis: str | None = Field(default=None, max_length=1000)
+    valid_from: date | None = Field(default=None, alias="from")
+    valid_until: date | None = Field(default=None, alias="until")
+    public_text: str | None = Field(default=None, max_length=4000)

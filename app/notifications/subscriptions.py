@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets as random
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,13 +18,16 @@ from alerts.policies import tlp_rank
 from alerts.render import iso
 from app.auth.permissions import Principal, Role, held_by
 from app.notifications import queries
-from app.notifications.fanout import CATCH_UP_SECONDS, fan_out, message_id
+from app.notifications.fanout import fan_out, message_id
 from app.notifications.schemas import RedeliverIn, SubscriptionIn, SubscriptionPatch
 from app.notifications.secrets import SecretBox, with_new_secret
+from app.notifications.sending import CATCH_UP_SECONDS, activate
 from app.persistence.models import Subscription, Task
 from app.persistence.outbox import PRIORITY_PING, cancel_tasks, insert_once, park_lane, task_values, unpark_lane
 from app.problems import FieldError, Problem
 
+# one address, no display name, no line ends; the relay decides the rest
+ADDRESS = re.compile(r"[^\s@<>,;:\"()\[\]\\]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,186}[A-Za-z0-9])?")
 RESENDABLE = ("done", "dead", "ready", "parked")
 
 
@@ -37,13 +41,20 @@ def clearance(role: Role, wanted: str) -> str:
 
 
 def create(
-    session: Session, principal: Principal, wish: SubscriptionIn, *, allow: tuple[AllowRule, ...], box: SecretBox, now: datetime
+    session: Session,
+    principal: Principal,
+    wish: SubscriptionIn,
+    *,
+    allow: tuple[AllowRule, ...],
+    box: SecretBox,
+    mail: bool,
+    now: datetime,
 ) -> tuple[Subscription, str | None]:
     """A new endpoint and, for a webhook, its signing secret in clear, which is shown this once. A signed ping is on its way.
 
     Raises Problem `validation` where the target does not fit the channel or breaks the rules for outgoing requests.
     """
-    target, sealed, secret = _target(wish, allow), [], None
+    target, sealed, secret = _target(wish, allow, mail=mail), [], None
     if wish.channel == "webhook":
         secret = new_secret()
         sealed = [{"secret": box.seal(secret), "expires_at": None}]
@@ -63,12 +74,12 @@ def create(
     )
     session.add(subscription)
     session.flush()
-    if wish.channel == "webhook":
+    if wish.channel != "inbox":
         prove(session, subscription, now)
     return subscription, secret
 
 
-def _target(wish: SubscriptionIn, allow: tuple[AllowRule, ...]) -> str | None:
+def _target(wish: SubscriptionIn, allow: tuple[AllowRule, ...], *, mail: bool) -> str | None:
     match wish.channel:
         case "webhook":
             if wish.url is None or wish.address is not None:
@@ -76,7 +87,11 @@ def _target(wish: SubscriptionIn, allow: tuple[AllowRule, ...]) -> str | None:
             check_url(wish.url, allow)
             return wish.url
         case "email":
-            raise _invalid("/channel", "This installation sends no e-mail; use webhook or inbox.")
+            if not mail:
+                raise _invalid("/channel", "This installation has no mail server (NPS_SMTP_URL); use webhook or inbox.")
+            if wish.address is None or wish.url is not None or not ADDRESS.fullmatch(wish.address):
+                raise _invalid("/address", "An e-mail endpoint needs an address, such as alerts@authority.example, and no url.")
+            return wish.address
         case _:
             if wish.url is not None or wish.address is not None:
                 raise _invalid("/url", "An inbox has neither url nor address.")
@@ -96,8 +111,19 @@ def check_url(url: str, allow: tuple[AllowRule, ...]) -> None:
 
 
 def prove(session: Session, subscription: Subscription, now: datetime) -> None:
-    """Send a signed ping whose nonce the receiver must echo; the endpoint is active once it does."""
+    """Send a signed ping whose nonce the receiver must echo, or an e-mail with a link to confirm; then the endpoint is active."""
     subscription.nonce = random.token_urlsafe(24)
+    if subscription.channel == "email":
+        values = task_values(
+            topic="confirm",
+            key=f"{subscription.id}:{subscription.nonce}",
+            lane=f"ping:{subscription.id}",
+            priority=PRIORITY_PING,
+            payload={"subscription": subscription.id, "nonce": subscription.nonce},
+            now=now,
+        )
+        insert_once(session, Task, values)
+        return
     _enqueue_ping(session, subscription, subscription.nonce, now, activates=True)
 
 
@@ -181,7 +207,7 @@ def change(
             session.flush()
             if subscription.breaker == "closed":
                 unpark_lane(session, subscription.id, now, interval=CATCH_UP_SECONDS)
-        case "active" if subscription.state in ("disabled", "unverified") and subscription.channel == "webhook":
+        case "active" if subscription.state in ("disabled", "unverified") and subscription.channel != "inbox":
             prove(session, subscription, now)
         case "paused" if subscription.state in ("disabled", "unverified"):
             raise Problem("conflict", f"The subscription is {subscription.state}.")
@@ -267,3 +293,11 @@ def document(subscription: Subscription) -> dict[str, Any]:
         "secrets": [{"expires_at": row["expires_at"]} for row in subscription.secrets],
         "created_at": iso(subscription.created_at),
     }
+
+
+def confirm(session: Session, subscription_id: str, token: str, now: datetime) -> bool:
+    """Make an e-mail endpoint active whose owner followed the link; False where the link is spent or another was sent."""
+    known = session.scalar(
+        select(Subscription.channel).where(Subscription.id == subscription_id, Subscription.deleted_at.is_(None))
+    )
+    return known == "email" and activate(session, subscription_id, token, now)

@@ -161,7 +161,10 @@ def get_prevalence(substance_id: str, context: Context, principal: Counter) -> d
         "substance_id": found.id,
         "laboratories": months.laboratories,
         "months": [
-            {"month": p.month, "total": _cell(p.total), "confirmed": _cell(p.confirmed), "probable": _cell(p.probable), "arriving": p.arriving}
+            {
+                "month": p.month, "total": _cell(p.total), "confirmed": _cell(p.confirmed), "probable": _cell(p.probable),
+                "arriving": p.arriving,
+            }
             for p in months.points
         ],
         "countries": [{"country": c.country, "region": c.region, "total": _cell(c.total)} for c in countries.rows],

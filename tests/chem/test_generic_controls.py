@@ -78,9 +78,7 @@ EXAMPLES = [(rule, smiles, True) for rule in all_rules() for smiles in rule.hits
 
 
 @pytest.mark.parametrize(("rule", "smiles", "hit"), EXAMPLES, ids=lambda v: getattr(v, "id", str(v)))
-def test_every_rule_has_its_hits_and_near_misses(
-    engine: Engine, rule: RuleInfo, smiles: str, hit: bool
-) -> None:
+def test_every_rule_has_its_hits_and_near_misses(engine: Engine, rule: RuleInfo, smiles: str, hit: bool) -> None:
     day = rule.effective_from or date(2026, 11, 24)
     (trial,) = engine.try_rule(rule.id, Structure(format=StructureFormat.SMILES, text=smiles), day)
     assert (trial.verdict is not Verdict.OUT) is hit, trial.failed

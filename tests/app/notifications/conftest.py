@@ -87,9 +87,10 @@ def clock() -> Clock:
     return Clock()
 
 
-def make_context(database: Database, now: Callable[[], datetime] | None = None) -> AppContext:
+def make_context(database: Database, now: Callable[[], datetime] | None = None, smtp_url: str | None = None) -> AppContext:
     settings = Settings(
         DATABASE_URL=database.url,
+        NPS_SMTP_URL=smtp_url,
         EGRESS_ALLOW=(EgressRule((ip_network("127.0.0.1/32"), None)),),
         NPS_SECRET_KEY="test key",
     )
@@ -353,24 +354,24 @@ def withdraw() -> Callable[[Session, str], None]:
     return do
 
 
-@pytest.fixture
-def store_report(context: AppContext, world: World) -> Callable[..., list[str]]:
-    """Stores a report as intake does, raises its alerts, and wakes the worker; the ids of the alerts."""
-
+def _store_report(world: World) -> Callable[..., list[str]]:
     def do(org: Organisation, substance: Substance | None, **facts: Any) -> list[str]:
-        with context.database.write() as session:
+        with world.context.database.write() as session:
             stored = world.report(session, org, substance, **facts)
-            raised = service.raise_alerts(session, stored, context.now())
-        context.wake_worker()
+            raised = service.raise_alerts(session, stored, world.context.now())
+        world.context.wake_worker()
         return raised
 
     return do
 
 
 @pytest.fixture
-def subscribe(client: TestClient) -> Callable[..., dict[str, Any]]:
-    """Makes a webhook subscription and waits until its ping was answered."""
+def store_report(world: World) -> Callable[..., list[str]]:
+    """Stores a report as intake does, raises its alerts, and wakes the worker; the ids of the alerts."""
+    return _store_report(world)
 
+
+def _subscribe(client: TestClient) -> Callable[..., dict[str, Any]]:
     def do(headers: dict[str, str], receiver: Receiver, **wish: Any) -> dict[str, Any]:
         answer = client.post("/v1/subscriptions", headers=headers, json={"channel": "webhook", "url": receiver.url, **wish})
         assert answer.status_code == 201, answer.text
@@ -381,3 +382,26 @@ def subscribe(client: TestClient) -> Callable[..., dict[str, Any]]:
         return made
 
     return do
+
+
+@pytest.fixture
+def subscribe(client: TestClient) -> Callable[..., dict[str, Any]]:
+    """Makes a webhook subscription and waits until its ping was answered."""
+    return _subscribe(client)
+
+
+@pytest.fixture
+def make_live_context() -> Callable[[Database], AppContext]:
+    """A context over the given database with the real clock."""
+    return make_context
+
+
+@pytest.fixture
+def make_world_of() -> Callable[[AppContext], tuple[World, TestClient, Callable[..., Any], Callable[..., Any]]]:
+    """World, client, `subscribe` and `store_report` over a context."""
+
+    def make(context: AppContext) -> tuple[World, TestClient, Callable[..., Any], Callable[..., Any]]:
+        world, client = World(context), TestClient(make_app(context))
+        return world, client, _subscribe(client), _store_report(world)
+
+    return make

