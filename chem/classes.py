@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+
 from rdkit.Chem.rdchem import Mol
 
 from chem.evaluate import Outcome, evaluate

@@ -237,9 +237,7 @@ class Engine:
         """
         parsed = parse(structure)
         if parsed.variable:
-            return self.assess_candidates(
-                _expanded(parsed), as_of=as_of, instruments=instruments, analogues=analogues, home=home
-            )
+            return self.assess_candidates(_expanded(parsed), as_of=as_of, instruments=instruments, analogues=analogues, home=home)
         return self._assess(self._examine_parsed(parsed), as_of, self._asked(instruments), analogues, home)
 
     def assess_candidates(

@@ -50,9 +50,7 @@ class GroupRule:
 
     def fits(self, mol: Mol) -> bool:
         """True where the structure meets the definition."""
-        return all(mol.HasSubstructMatch(q) for q in self.every) and not any(
-            mol.HasSubstructMatch(q) for q in self.none
-        )
+        return all(mol.HasSubstructMatch(q) for q in self.every) and not any(mol.HasSubstructMatch(q) for q in self.none)
 
 
 def load_groups() -> tuple[GroupRule, ...]:

@@ -11,7 +11,7 @@ from rdkit.Chem import rdMolDescriptors, rdMolHash
 from rdkit.Chem.rdchem import Mol
 
 from chem.errors import StructureError, StructureProblem
-from chem.normalise import NORMALISATION_VERSION, Component, Normalised
+from chem.normalise import NORMALISATION_VERSION, Component, Normalised, written
 from chem.parsing import inchi_of, inchikey_of, key_of_inchi
 from chem.values import Identity, Remark, Stereo
 
@@ -37,8 +37,10 @@ class Substance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
-    """The layers of a structure exactly as reported, salt and label included."""
+    """The layers of a structure exactly as reported, salt and label included; `order` is that of the
+    SMILES' atoms, empty for a CXSMILES."""
 
+    order: tuple[int, ...]
     smiles: str
     inchi: str
     inchikey: str
@@ -50,11 +52,12 @@ def reported(mol: Mol, inchi: str | None, *, axial: bool = False) -> Reported:
 
     Raises: StructureError (unreadable) where no InChI can be made.
     """
-    smiles = Chem.MolToCXSmiles(mol) if axial or mol.GetStereoGroups() else Chem.MolToSmiles(mol)
+    grouped = axial or len(mol.GetStereoGroups()) > 0
+    smiles, order = (Chem.MolToCXSmiles(mol), ()) if grouped else written(mol)
     text = inchi or inchi_of(mol)
     if not text:
         raise StructureError(StructureProblem.UNREADABLE, "no InChI can be made of the structure")
-    return Reported(smiles=smiles, inchi=text, inchikey=key_of_inchi(text))
+    return Reported(order=order, smiles=smiles, inchi=text, inchikey=key_of_inchi(text))
 
 
 def substance_of(
@@ -62,9 +65,13 @@ def substance_of(
 ) -> Substance:
     """The layers of one component. `same` says that the component is the reported molecule itself,
     unchanged."""
-    parent_smiles = Chem.MolToSmiles(part.mol)
-    order = [int(i) for i in part.mol.GetProp("_smilesAtomOutputOrder").strip("[]").split(",") if i]
-    mol = Chem.RenumberAtoms(part.mol, order)
+    if same and whole.order:
+        parent_smiles, order = whole.smiles, whole.order
+    elif part.written is not None:
+        parent_smiles, order = part.written
+    else:
+        parent_smiles, order = written(part.mol)
+    mol = Chem.RenumberAtoms(part.mol, list(order))
     inchi = whole.inchi if same else inchi_of(part.mol)
     key = whole.inchikey if same else key_of_inchi(inchi)
     notes = [*remarks, *part.remarks]

@@ -233,9 +233,7 @@ def _hits_of_instrument(same: list[Indexed], form: Form) -> list[Hit]:
     if excepted and set(form.keys) <= excepted:
         return []
     # The stereoisomers that a report leaves open matter only where an entry fixes some.
-    isomers = (
-        form.isomers if any(i.entry.stereo is not StereoScope.ANY for i in same) else frozenset(form.keys)
-    )
+    isomers = form.isomers if any(i.entry.stereo is not StereoScope.ANY for i in same) else frozenset(form.keys)
     exact = [hit for i in same if (hit := _exact(i, form, isomers)) is not None]
     if exact:
         mixtures = [hit for hit in exact if hit.indexed.entry.stereo is StereoScope.MIXTURE]

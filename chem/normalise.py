@@ -25,8 +25,10 @@ from chem.values import Remark
 NORMALISATION_VERSION = "2026.11.1"
 STEPS = ("fragments", "clean", "split", "neutralise", "isotopes", "stereo")
 
-# Atoms that the full path may change or that need its care: charges, other elements, and drawings that it rewrites
-# (sulfoxide, pentavalent nitrogen as in a neutral nitro group, azide or diazo, any phosphorus, valence-expanded halogen).
+# Atoms that the full path may change or that need its care: charges, other elements, and drawings that it
+# rewrites
+# (sulfoxide, pentavalent nitrogen as in a neutral nitro group, azide or diazo, any phosphorus,
+# valence-expanded halogen).
 _TRIGGER = query_of(
     "chem/normalise.py",
     0,
@@ -58,6 +60,7 @@ class Component:
     others: tuple[Mol, ...] = ()
     groups: str | None = None
     stereo_word: str | None = None
+    written: tuple[str, tuple[int, ...]] | None = None
     remarks: tuple[Remark, ...] = ()
 
 
@@ -100,8 +103,19 @@ def load_counterions() -> CounterIons:
     return CounterIons(kinds=kinds)
 
 
+def output_order(mol: Mol) -> tuple[int, ...]:
+    """The order in which the last SMILES of a molecule named its atoms."""
+    return tuple(int(i) for i in mol.GetProp("_smilesAtomOutputOrder").strip("[]").split(",") if i)
+
+
+def written(mol: Mol) -> tuple[str, tuple[int, ...]]:
+    """Canonical SMILES with the order of its atoms."""
+    return Chem.MolToSmiles(mol), output_order(mol)
+
+
 def takes_fast_path(mol: Mol, marks: Marks = _ANYTHING) -> bool:
-    """True where clean and neutralise are known to change nothing: neutral, of common elements, no drawing they rewrite.
+    """True where clean and neutralise are known to change nothing: neutral, of common elements, no drawing
+    they rewrite.
 
     Asked of one fragment. Radicals are left to the full path.
     """
@@ -236,6 +250,13 @@ def _component(labelled: Mol, count: int, remarks: tuple[Remark, ...], marks: Ma
     )
 
 
+def _kept(piece: Component, marks: Marks) -> Component:
+    """A kept piece brought through isotopes and stereo; what was written of it stays where nothing
+    changed."""
+    part = _component(piece.labelled, piece.count, piece.remarks, marks)
+    return replace(part, written=piece.written) if part.mol is piece.labelled else part
+
+
 def _merge_racemates(parts: list[Component]) -> list[Component]:
     """Two enantiomers drawn side by side as one racemate."""
     merged: list[Component] = []
@@ -264,9 +285,7 @@ def _are_mirror_images(first: Mol, second: Mol) -> bool:
     return Chem.MolToSmiles(image) == Chem.MolToSmiles(second)
 
 
-def normalise(
-    mol: Mol, counterions: CounterIons, listed: frozenset[str], marks: Marks = _ANYTHING
-) -> Normalised:
+def normalise(mol: Mol, counterions: CounterIons, listed: frozenset[str], marks: Marks = _ANYTHING) -> Normalised:
     """The parents of a molecule as reported.
 
     `listed` holds the flat SMILES of listed substances (those listed as they are not among them): such a
@@ -276,9 +295,7 @@ def normalise(
     fragments = Chem.GetMolFrags(mol, asMols=True) if len(Chem.GetMolFrags(mol)) > 1 else (mol,)
     if len(fragments) == 1 and takes_fast_path(mol, marks):
         part = _component(mol, 1, (), marks)
-        return Normalised(
-            components=(part,), removed=(), remarks=(), untouched=not part.isotopes and not part.groups
-        )
+        return Normalised(components=(part,), removed=(), remarks=(), untouched=not part.isotopes and not part.groups)
     remarks: list[Remark] = []
     pieces: dict[str, Component] = {}
     for fragment in fragments:
@@ -290,11 +307,7 @@ def normalise(
             _collect(pieces, neutralise(fragment, notes)[0], notes)
             continue
         if is_metal_complex(fragment):
-            remarks.append(
-                Remark(
-                    code="metal-complex", detail="A metal complex is kept as reported; it is not taken apart."
-                )
-            )
+            remarks.append(Remark(code="metal-complex", detail="A metal complex is kept as reported; it is not taken apart."))
             _collect(pieces, fragment, [])
             continue
         for part in Chem.GetMolFrags(clean(fragment), asMols=True):
@@ -305,11 +318,12 @@ def normalise(
 
 
 def _collect(pieces: dict[str, Component], mol: Mol, notes: list[Remark]) -> None:
-    key = Chem.MolToCXSmiles(mol) if mol.GetStereoGroups() else Chem.MolToSmiles(mol)
+    plain = written(mol)
+    key = Chem.MolToCXSmiles(mol) if mol.GetStereoGroups() else plain[0]
     if key in pieces:
         pieces[key] = replace(pieces[key], count=pieces[key].count + 1)
     else:
-        pieces[key] = Component(mol=mol, labelled=mol, remarks=tuple(notes))
+        pieces[key] = Component(mol=mol, labelled=mol, written=plain, remarks=tuple(notes))
 
 
 def _split(
@@ -337,10 +351,8 @@ def _split(
         else:
             kept = [Component(mol=whole, labelled=whole)]
             removable = []
-        remarks.append(
-            Remark(code="only-counter-ions", detail="Every fragment is a counter-ion, a solvent or an ion.")
-        )
-    parts = [_component(p.labelled, p.count, p.remarks, marks) for p in kept]
+        remarks.append(Remark(code="only-counter-ions", detail="Every fragment is a counter-ion, a solvent or an ion."))
+    parts = [_kept(p, marks) for p in kept]
     parts = _merge_racemates(parts) if len(parts) > 1 else parts
     parts.sort(key=lambda p: (-p.mol.GetNumHeavyAtoms(), Chem.MolToSmiles(p.mol)))
     removed = sorted(smiles for smiles, piece in removable for _ in range(piece.count))

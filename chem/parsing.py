@@ -68,7 +68,8 @@ _RAW_PARAMS = _smiles_params(sanitize=False)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marks:
-    """What the text shows that a molecule may hold, so that later steps need not look for what cannot be there."""
+    """What the text shows that a molecule may hold, so that later steps need not look for what cannot be
+    there."""
 
     isotopes: bool = True
     radicals: bool = True
@@ -270,7 +271,8 @@ def _warn_lost_chirality(mol: Mol, remarks: list[Remark]) -> None:
 
 
 def candidates(parsed: Parsed) -> tuple[str, ...]:
-    """What a structure with a variable attachment point may be, as SMILES without repeats; else an empty tuple.
+    """What a structure with a variable attachment point may be, as SMILES without repeats; else an empty
+    tuple.
 
     Raises: StructureError (undefined), where no position gives a possible molecule.
     """

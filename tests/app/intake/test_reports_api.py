@@ -44,10 +44,10 @@ def test_the_example_of_the_contract(service: Service, example_report: JSON) -> 
     with service.context.database.read() as session:
         alerts = session.scalars(select(Alert).order_by(Alert.type, Alert.level)).all()
         assert {(a.type, a.level, a.controlled) for a in alerts} == {
-            ("first_region", 3, True), ("first_region", 2, False), ("serious_harm", 3, True),
+            ("first_region", 3, True), ("first_region", 2, False), ("serious_harm", 3, True), ("adulterant", 1, False),
         }  # fmt: skip
         assert sorted(body["alerts"]) == sorted(a.id for a in alerts)
-        assert session.scalar(select(func.count()).select_from(Task).where(Task.topic == "fanout")) == 3
+        assert session.scalar(select(func.count()).select_from(Task).where(Task.topic == "fanout")) == 4
         assert session.scalars(select(HarmCase.tlp)).all() == ["AMBER"]
 
 
@@ -57,7 +57,7 @@ def test_the_same_key_and_body_store_and_alert_once(service: Service, example_re
     again = send(service, lab, example_report, **{"Idempotency-Key": "one"})
     assert (first.status_code, again.status_code) == (201, 201)
     assert first.json() == again.json()
-    assert (rows(service, Report), rows(service, Alert), rows(service, Detection)) == (1, 3, 2)
+    assert (rows(service, Report), rows(service, Alert), rows(service, Detection)) == (1, 4, 2)
     other = send(service, lab, example_report | {"tlp": "CLEAR"}, **{"Idempotency-Key": "one"})
     assert other.status_code == 422
     assert other.json()["type"].endswith("/problems/idempotency-key-reused")
@@ -303,7 +303,7 @@ def test_a_new_structure_is_the_first_in_the_world(sqlite_service: Service, exam
 def test_a_test_organisation_gets_the_same_answer_and_tells_nobody(service: Service, example_report: JSON) -> None:
     test_lab = service.key("lab", "DE", test=True, name="test")
     answer = send(service, test_lab, example_report).json()
-    assert len(answer["alerts"]) == 3
+    assert len(answer["alerts"]) == 4
     authority = service.key("authority", "DE")
     listed = service.client.get("/v1/alerts", headers=authority).json()["items"]
     assert listed == []
