@@ -12,7 +12,7 @@ from sqlalchemy import select
 from alerts.render import alert_document, iso
 from app.auth.permissions import Action, Principal
 from app.context import AppContext, Context, optional_principal, requires
-from app.notifications import api_notices, decisions, deliveries, queries, subscriptions
+from app.notifications import api_notices, coverage, decisions, deliveries, queries, subscriptions
 from app.notifications.cursors import decode_cursor, encode_cursor, page
 from app.notifications.schemas import NoteIn, RedeliverIn, RotateIn, SightingIn, SubscriptionIn, SubscriptionPatch
 from app.notifications.secrets import SecretBox
@@ -279,6 +279,17 @@ def list_deliveries(
     with context.database.read() as session:
         items, last = deliveries.of_alert(session, principal, alert_id, before=decode_cursor(cursor), limit=limit)
     return page(items, last)
+
+
+@router.get("/alerts/{alert_id}/coverage", tags=["alerts"])
+def alert_coverage(
+    alert_id: str, principal: Annotated[Principal, Depends(requires(Action.DELIVERY_READ))], context: Context
+) -> dict[str, Any]:
+    """For each authority: sent, delivered, failing, seen, acknowledged, overdue; and the countries where there is nobody to
+    tell.
+    """
+    with context.database.read() as session:
+        return coverage.coverage_of(session, principal, alert_id, context.now())
 
 
 @router.post("/deliveries/{delivery_id}/retry", status_code=202, tags=["alerts"])
