@@ -80,7 +80,10 @@ def main() -> None:
         middle = [statistics.median(r[i] / r[1] for r in part) for i in (2, 3)]
         print(
             f"{name:10} n={len(part):4} floor {base / len(part):6.0f} us   identity {identity / base:4.2f} "
-            f"(median {middle[0]:4.2f})   identity, law and analogues " f"{whole / base:4.2f} " f"(median " f"{middle[1]:4.2f})"
+            f"(median {middle[0]:4.2f})   identity, law and analogues "
+            f"{whole / base:4.2f} "
+            f"(median "
+            f"{middle[1]:4.2f})"
         )
 
 
