@@ -158,9 +158,7 @@ def _settle_old_alerts(session: Session, now: datetime) -> None:
         _principal(session, "Demonstration operator", "analyst", actor) for actor in ("demo:analyst", "demo:second")
     )
     old = session.scalars(
-        select(Alert).where(
-            Alert.received_at < now - QUIET_AFTER, Alert.state.in_(("issued", "updated")), Alert.level >= 3
-        )
+        select(Alert).where(Alert.received_at < now - QUIET_AFTER, Alert.state.in_(("issued", "updated")), Alert.level >= 3)
     ).all()
     for alert in old:
         if not alert.reviewed:

@@ -164,9 +164,7 @@ class Engine:
         whole = reported(mol, parsed.inchi, axial=parsed.marks.axial and has_atropisomer(mol))
         # An InChI that is a listed substance stays as it was read: some drawings (sydnone imines) do not
         # survive cleaning.
-        if whole.inchikey in self._listed.as_they_are or (
-            parsed.from_inchi and whole.inchikey in self._listed.keys
-        ):
+        if whole.inchikey in self._listed.as_they_are or (parsed.from_inchi and whole.inchikey in self._listed.keys):
             part = Component(mol=mol, labelled=mol)
             normal = Normalised(components=(part,), removed=(), remarks=(), untouched=True)
         else:
@@ -185,8 +183,7 @@ class Engine:
             return substance
         note = Remark(
             code="other-tautomer-drawn",
-            detail="Drawn with a mobile hydrogen elsewhere than in the shipped structure; it is the "
-            "same substance.",
+            detail="Drawn with a mobile hydrogen elsewhere than in the shipped structure; it is the same substance.",
         )
         identity = substance.identity
         return replace(substance, identity=replace(identity, warnings=(*identity.warnings, note)))
@@ -385,8 +382,7 @@ class Engine:
             raise KeyError(f"unknown rule: {rule_id}")
         rule = next((r for r in texts if is_text_on(r, as_of) is not InForce.NO), texts[-1])
         return tuple(
-            trial_of(rule, replace(s, mol=settled(s.mol)), self._listed.hits(Form.of(s)), as_of)
-            for s in examined.substances
+            trial_of(rule, replace(s, mol=settled(s.mol)), self._listed.hits(Form.of(s)), as_of) for s in examined.substances
         )
 
     def rules(self, instrument: str | None = None) -> tuple[RuleInfo, ...]:

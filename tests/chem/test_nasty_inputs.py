@@ -30,9 +30,7 @@ RGROUP_MOLFILE = MOLFILE.replace("2.2000    1.2000    0.0000 O ", "2.2000    1.2
 LIST_MOLFILE = MOLFILE.replace("2.2000    1.2000    0.0000 O ", "2.2000    1.2000    0.0000 L ").replace(
     "M  END", "M  ALS   3  2 F N   O   \nM  END"
 )
-POLYMER_MOLFILE = MOLFILE.replace(
-    "M  END", "M  STY  1   1 SRU\nM  SAL   1  1   2\nM  SBL   1  2   1   2\nM  SMT   1 n\nM  END"
-)
+POLYMER_MOLFILE = MOLFILE.replace("M  END", "M  STY  1   1 SRU\nM  SAL   1  1   2\nM  SBL   1  2   1   2\nM  SMT   1 n\nM  END")
 EMPTY_MOLFILE = "\n  test\n\n  0  0  0  0  0  0            999 V2000\nM  END\n"
 
 S, I, M = StructureFormat.SMILES, StructureFormat.INCHI, StructureFormat.MOLFILE  # noqa: E741
@@ -185,9 +183,7 @@ READ: list[tuple[StructureFormat, str, str, set[str]]] = [
 
 
 @pytest.mark.parametrize(("form", "text", "code", "word"), REFUSED, ids=lambda v: str(v)[:24])
-def test_refused_with_code_and_hint(
-    engine: Engine, form: StructureFormat, text: str, code: str, word: str
-) -> None:
+def test_refused_with_code_and_hint(engine: Engine, form: StructureFormat, text: str, code: str, word: str) -> None:
     with pytest.raises(StructureError) as caught:
         engine.identify(Structure(format=form, text=text))
     assert caught.value.code == code
@@ -196,17 +192,13 @@ def test_refused_with_code_and_hint(
 
 
 @pytest.mark.parametrize(("form", "text", "formula", "codes"), READ, ids=lambda v: str(v)[:24])
-def test_read_with_remarks(
-    engine: Engine, form: StructureFormat, text: str, formula: str, codes: set[str]
-) -> None:
+def test_read_with_remarks(engine: Engine, form: StructureFormat, text: str, formula: str, codes: set[str]) -> None:
     identity = engine.identify(Structure(format=form, text=text))
     assert not formula or identity.formula == formula
     assert codes <= {w.code for w in identity.warnings}
 
 
-@pytest.mark.parametrize(
-    ("text", "form"), [(FENTANYL, S), (INCHI, I), (MOLFILE, M), ("  " + INCHI, I), ("CCO |&1:1|", S)]
-)
+@pytest.mark.parametrize(("text", "form"), [(FENTANYL, S), (INCHI, I), (MOLFILE, M), ("  " + INCHI, I), ("CCO |&1:1|", S)])
 def test_a_pasted_text_is_recognised(text: str, form: StructureFormat) -> None:
     assert detect_format(text) is form
 
