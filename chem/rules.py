@@ -389,9 +389,7 @@ def _residue(file: str, where: str, table: dict[str, Any]) -> Residue:
 
 
 def _bridge(file: str, where: str, table: dict[str, Any], names: set[str]) -> Bridge:
-    check_keys(
-        file, where, table, ("groups",), ("allow", "undecided", "ring_sizes", "most_hetero", "distinct")
-    )
+    check_keys(file, where, table, ("groups",), ("allow", "undecided", "ring_sizes", "most_hetero", "distinct"))
     unknown = set(table["groups"]) - names
     if unknown:
         raise DataError(file, where, f"bridge between unknown positions: {sorted(unknown)}")
