@@ -33,7 +33,7 @@ _CONTROL = {
 _CONTROL_LONG = {
     "controlled": "The substance is controlled under an instrument that applies here.",
     "possibly_controlled": "The substance is possibly controlled: what would decide is on its page.",
-    "not_controlled": "No match in what is covered: the substance is in none of the instruments on file.",
+    "not_controlled": "No match in what is covered: the UN conventions and the instruments on file of the country.",
     "unresolved": "Whether it is controlled has not been assessed, as no structure is known.",
 }
 _EVENT = {
@@ -125,7 +125,9 @@ def texts_of(signal: Signal, *, count: int = 1) -> Texts:
     counted = f"It rests on {count} report{'s' if count != 1 else ''}."
     summary = f"{say(400)}. {counted} {_CONTROL_LONG[status]} {_LEGAL_NOTE}"
     form = f" It came as: {signal.form.replace('_', ' ')}." if signal.form is not None else ""
-    unknown = _UNKNOWN_HARM if signal.type == "serious_harm" else _UNKNOWN
+    unknown = _UNKNOWN_HARM if signal.type in ("serious_harm", "cluster") else _UNKNOWN
+    if signal.type == "spike":
+        form = " Not adjusted for tests done."
     full = "\n\n".join(
         (
             f"{say(600)}. {counted}{form}",
@@ -136,7 +138,7 @@ def texts_of(signal: Signal, *, count: int = 1) -> Texts:
             "Source: a laboratory reporting to this service. An update follows when evidence is added, corrected or withdrawn.",
         )
     )
-    instruction = _INSTRUCTION_HARM if signal.type in ("serious_harm", "misrepresentation") else _INSTRUCTION_FIRST
+    instruction = _INSTRUCTION_HARM if signal.type in ("serious_harm", "misrepresentation", "cluster") else _INSTRUCTION_FIRST
     return Texts(headline=headline, short=short, summary=summary, full=full, instruction=instruction)
 
 
@@ -203,6 +205,13 @@ def _pattern(signal: Signal, country: str, month: str) -> str:
             return f"{{}}: first report in this form in {signal.region or country} (detected in {country}), {month}"
         case "high_potency":
             return f"{{}}: a content above what was usual so far, {country}, {month}"
+        case "rapid_spread":
+            return f"{{}}: reported from a third new country within 90 days, last from {country}, {month}"
+        case "spike":
+            lone = ", one laboratory" if signal.numbers.get("laboratories") == 1 else ""
+            return f"{{}}: more detections than expected in {country}{lone}, {month}"
+        case "cluster":
+            return f"Several serious harm events in which {{}} was detected: {country}, {month}"
         case _:
             return f"{{}}: {signal.type.replace('_', ' ')} in {country}, {month}"
 

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from alerts.outbox import DONE, Result, TaskItem
 from alerts.render import iso
 from app.context import AppContext
+from app.notifications.evaluation_queue import enqueue_daily
 from app.notifications.mailing import enqueue_digests
 from app.persistence.models import Attempt, IdempotencyRecord, Subscription, Task
 from app.persistence.outbox import insert_once, repair_parked, task_values
@@ -46,6 +47,7 @@ class Job:
 JOBS = (
     Job(name="heartbeat", cron={"day_of_week": "mon", "hour": 6, "minute": 0}),
     Job(name="digest", cron={"day_of_week": "mon", "hour": 6, "minute": 30}),
+    Job(name="evaluate", cron={"hour": 3, "minute": 0}),
     Job(name="housekeeping", cron={"minute": 7}),
 )
 
@@ -132,6 +134,8 @@ def tick_handler(context: AppContext) -> Callable[[TaskItem], Result]:
                     heartbeats(session, task.payload["nominal"], now)
                 case "digest":
                     enqueue_digests(session, task.payload["nominal"], now)
+                case "evaluate":
+                    enqueue_daily(session, datetime.fromisoformat(task.payload["nominal"]), now)
                 case "housekeeping":
                     housekeeping(session, now)
                 case other:
@@ -173,7 +177,7 @@ def housekeeping(session: Session, now: datetime) -> None:
     """
     session.execute(delete(IdempotencyRecord).where(IdempotencyRecord.created_at < now - IDEMPOTENCY_KEPT))
     old = select(Task.id).where(
-        Task.topic.in_(("tick", "fanout", "publish", "heartbeat", "ping", "confirm", "digest")),
+        Task.topic.in_(("tick", "fanout", "publish", "heartbeat", "ping", "confirm", "digest", "evaluate", "remind")),
         Task.state.in_(("done", "cancelled")),
         Task.done_at < now - INTERNAL_KEPT,
     )

@@ -24,6 +24,8 @@ from alerts.channels.webhook import WebhookChannel
 from alerts.outbox import CONCURRENCY, DeliveryLoop, Handler
 from alerts.retry import BreakerPolicy, RetryPolicy
 from app.context import AppContext
+from app.notifications.escalation import escalate_handler, remind_handler
+from app.notifications.evaluation import evaluate_handler
 from app.notifications.fanout import fanout_handler, publish_handler
 from app.notifications.mailing import confirm_handler, digest_handler, smtp_channel
 from app.notifications.secrets import SecretBox
@@ -84,6 +86,9 @@ class Worker:
             "fanout": fanout_handler(self._context),
             "publish": publish_handler(self._context),
             "deliver": deliver_handler(self._context, channel, box, mail),
+            "evaluate": evaluate_handler(self._context, self.store.renew),
+            "escalate": escalate_handler(self._context),
+            "remind": remind_handler(self._context, mail),
             "confirm": confirm_handler(self._context, mail),
             "digest": digest_handler(self._context, mail),
             "ping": ping,

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from alerts.render import alert_document, iso
 from app.auth.permissions import Action, Principal
 from app.context import AppContext, Context, optional_principal, requires
-from app.notifications import api_notices, decisions, deliveries, queries, subscriptions
+from app.notifications import api_notices, coverage, decisions, deliveries, documents, queries, subscriptions
 from app.notifications.cursors import decode_cursor, encode_cursor, page
 from app.notifications.schemas import NoteIn, RedeliverIn, RotateIn, SightingIn, SubscriptionIn, SubscriptionPatch
 from app.notifications.secrets import SecretBox
@@ -33,7 +33,13 @@ Cursor = Annotated[str | None, Query(description="`next_cursor` of the page befo
 # subscriptions
 
 
-@router.post("/subscriptions", status_code=201, tags=["subscriptions"])
+@router.post(
+    "/subscriptions",
+    status_code=201,
+    tags=["subscriptions"],
+    response_model=None,
+    responses=documents.described(201, documents.NewSubscriptionDoc),
+)
 def create_subscription(wish: SubscriptionIn, principal: Subscriber, context: Context) -> dict[str, Any]:
     """Make an endpoint. For a webhook the answer holds `secret`, shown here and at rotation only, and a signed ping is sent at
     once: answer it with 2xx and `{"nonce": "…"}` and the endpoint is active. `tlp_max` is cut to what the role may hold.
@@ -53,7 +59,9 @@ def create_subscription(wish: SubscriptionIn, principal: Subscriber, context: Co
     return answer | ({"secret": secret} if secret is not None else {})
 
 
-@router.get("/subscriptions", tags=["subscriptions"])
+@router.get(
+    "/subscriptions", tags=["subscriptions"], response_model=None, responses=documents.described(200, documents.SubscriptionPage)
+)
 def list_subscriptions(principal: Subscriber, context: Context, limit: Limit = 100, cursor: Cursor = None) -> dict[str, Any]:
     """This organisation's endpoints, newest first."""
     with context.database.read() as session:
@@ -61,13 +69,23 @@ def list_subscriptions(principal: Subscriber, context: Context, limit: Limit = 1
     return page([subscriptions.document(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None)
 
 
-@router.get("/subscriptions/{subscription_id}", tags=["subscriptions"])
+@router.get(
+    "/subscriptions/{subscription_id}",
+    tags=["subscriptions"],
+    response_model=None,
+    responses=documents.described(200, documents.SubscriptionDoc),
+)
 def get_subscription(subscription_id: str, principal: Subscriber, context: Context) -> dict[str, Any]:
     with context.database.read() as session:
         return subscriptions.document(subscriptions.own(session, principal, subscription_id))
 
 
-@router.patch("/subscriptions/{subscription_id}", tags=["subscriptions"])
+@router.patch(
+    "/subscriptions/{subscription_id}",
+    tags=["subscriptions"],
+    response_model=None,
+    responses=documents.described(200, documents.SubscriptionDoc),
+)
 def change_subscription(subscription_id: str, wish: SubscriptionPatch, principal: Subscriber, context: Context) -> dict[str, Any]:
     """Change the given fields. Another `url`, and `state: active` on a disabled endpoint, send a ping that must be answered
     first.
@@ -89,7 +107,13 @@ def delete_subscription(subscription_id: str, principal: Subscriber, context: Co
     return Response(status_code=204)
 
 
-@router.post("/subscriptions/{subscription_id}/test", status_code=202, tags=["subscriptions"])
+@router.post(
+    "/subscriptions/{subscription_id}/test",
+    status_code=202,
+    tags=["subscriptions"],
+    response_model=None,
+    responses=documents.described(202, documents.TestDoc),
+)
 def test_subscription(subscription_id: str, principal: Subscriber, context: Context) -> dict[str, Any]:
     """Send a signed ping now; the answer names its delivery."""
     with context.database.write() as session:
@@ -99,7 +123,12 @@ def test_subscription(subscription_id: str, principal: Subscriber, context: Cont
     return {"delivery": delivery}
 
 
-@router.post("/subscriptions/{subscription_id}/rotate-secret", tags=["subscriptions"])
+@router.post(
+    "/subscriptions/{subscription_id}/rotate-secret",
+    tags=["subscriptions"],
+    response_model=None,
+    responses=documents.described(200, documents.NewSubscriptionDoc),
+)
 def rotate_secret(subscription_id: str, principal: Subscriber, context: Context, wish: RotateIn | None = None) -> dict[str, Any]:
     """A new `secret`, which signs at once. The old one also signs for `overlap_hours` (default 24, 0 to 168)."""
     overlap = timedelta(hours=(wish or RotateIn()).overlap_hours)
@@ -110,7 +139,13 @@ def rotate_secret(subscription_id: str, principal: Subscriber, context: Context,
     return answer | {"secret": secret}
 
 
-@router.post("/subscriptions/{subscription_id}/redeliver", status_code=202, tags=["subscriptions"])
+@router.post(
+    "/subscriptions/{subscription_id}/redeliver",
+    status_code=202,
+    tags=["subscriptions"],
+    response_model=None,
+    responses=documents.described(202, documents.RedeliveryDoc),
+)
 def redeliver(subscription_id: str, wish: RedeliverIn, principal: Subscriber, context: Context) -> dict[str, Any]:
     """Send again `{"alert"}`, `{"from", "to"}` or `{"all_dead": true}`: the same webhook-id, a new timestamp."""
     with context.database.write() as session:
@@ -146,7 +181,7 @@ def confirm_address(subscription_id: str, token: str, context: Context) -> HTMLR
 # alerts
 
 
-@router.get("/alerts", tags=["alerts"])
+@router.get("/alerts", tags=["alerts"], response_model=None, responses=documents.described(200, documents.AlertPage))
 def list_alerts(
     principal: Anybody,
     context: Context,
@@ -181,7 +216,7 @@ def list_alerts(
     return page(items, found[limit - 1].alert.id if len(found) > limit else None)
 
 
-@router.get("/alerts/{alert_id}", tags=["alerts"])
+@router.get("/alerts/{alert_id}", tags=["alerts"], response_model=None, responses=documents.described(200, documents.AlertDoc))
 def get_alert(alert_id: str, principal: Anybody, context: Context) -> dict[str, Any]:
     """The newest revision that this reader may see."""
     return _alert(context, principal, alert_id)
@@ -195,7 +230,7 @@ def _alert(context: AppContext, principal: Principal | None, alert_id: str) -> d
         return alert_document(queries.views_for(session, principal, [found])[0])
 
 
-@router.get("/events", tags=["alerts"])
+@router.get("/events", tags=["alerts"], response_model=None, responses=documents.described(200, documents.EventPage))
 def list_events(
     principal: Anybody,
     context: Context,
@@ -216,7 +251,9 @@ def list_events(
         return deliveries.events(session, principal, after=after, limit=limit, encode=encode_cursor)
 
 
-@router.post("/alerts/{alert_id}/approve", tags=["alerts"])
+@router.post(
+    "/alerts/{alert_id}/approve", tags=["alerts"], response_model=None, responses=documents.described(200, documents.AlertDoc)
+)
 def approve_alert(alert_id: str, principal: Analyst, context: Context, wish: NoteIn | None = None) -> dict[str, Any]:
     """Approve for everybody: one analyst for level 3, two different ones for level 4. Answers the alert as it then stands."""
     with context.database.write() as session:
@@ -239,19 +276,28 @@ def _answer(context: AppContext, principal: Principal, alert_id: str, kind: str,
         }
 
 
-@router.post("/alerts/{alert_id}/acknowledge", tags=["alerts"])
+@router.post(
+    "/alerts/{alert_id}/acknowledge",
+    tags=["alerts"],
+    response_model=None,
+    responses=documents.described(200, documents.AnswerDoc),
+)
 def acknowledge_alert(alert_id: str, principal: Authority, context: Context, wish: NoteIn | None = None) -> dict[str, Any]:
     """Say that your organisation has the alert in hand. Once; the first answer stays."""
     return _answer(context, principal, alert_id, "acknowledged", wish.note if wish else None)
 
 
-@router.post("/alerts/{alert_id}/assess", tags=["alerts"])
+@router.post(
+    "/alerts/{alert_id}/assess", tags=["alerts"], response_model=None, responses=documents.described(200, documents.AnswerDoc)
+)
 def assess_alert(alert_id: str, principal: Authority, context: Context, wish: NoteIn | None = None) -> dict[str, Any]:
     """Say what your organisation makes of the alert, in `note`. Once; the first answer stays."""
     return _answer(context, principal, alert_id, "assessed", wish.note if wish else None)
 
 
-@router.post("/alerts/{alert_id}/sightings", tags=["alerts"])
+@router.post(
+    "/alerts/{alert_id}/sightings", tags=["alerts"], response_model=None, responses=documents.described(200, documents.AnswerDoc)
+)
 def sight_alert(
     alert_id: str,
     principal: Annotated[Principal, Depends(requires(Action.ALERT_SIGHT))],
@@ -265,7 +311,12 @@ def sight_alert(
 # deliveries
 
 
-@router.get("/alerts/{alert_id}/deliveries", tags=["alerts"])
+@router.get(
+    "/alerts/{alert_id}/deliveries",
+    tags=["alerts"],
+    response_model=None,
+    responses=documents.described(200, documents.DeliveryPage),
+)
 def list_deliveries(
     alert_id: str,
     principal: Annotated[Principal, Depends(requires(Action.DELIVERY_READ))],
@@ -281,7 +332,26 @@ def list_deliveries(
     return page(items, last)
 
 
-@router.post("/deliveries/{delivery_id}/retry", status_code=202, tags=["alerts"])
+@router.get(
+    "/alerts/{alert_id}/coverage", tags=["alerts"], response_model=None, responses=documents.described(200, documents.CoverageDoc)
+)
+def alert_coverage(
+    alert_id: str, principal: Annotated[Principal, Depends(requires(Action.DELIVERY_READ))], context: Context
+) -> dict[str, Any]:
+    """For each authority: sent, delivered, failing, seen, acknowledged, overdue; and the countries where there is nobody to
+    tell.
+    """
+    with context.database.read() as session:
+        return coverage.coverage_of(session, principal, alert_id, context.now())
+
+
+@router.post(
+    "/deliveries/{delivery_id}/retry",
+    status_code=202,
+    tags=["alerts"],
+    response_model=None,
+    responses=documents.described(202, documents.DeliveryDoc),
+)
 def retry_delivery(
     delivery_id: str,
     principal: Annotated[Principal, Depends(requires(Action.DELIVERY_RETRY))],

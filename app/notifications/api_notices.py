@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Header, Query, Response
 from alerts.render import alert_document
 from app.auth.permissions import Action, Principal
 from app.context import Context, optional_principal, requires
-from app.notifications import feeds, notices, queries
+from app.notifications import documents, feeds, notices, queries
 from app.notifications.cursors import decode_cursor, page
 from app.notifications.schemas import MeasureIn, NoticeIn
 
@@ -18,7 +18,9 @@ router = APIRouter()
 Anybody = Annotated[Principal | None, Depends(optional_principal)]
 
 
-@router.post("/alerts", status_code=201, tags=["alerts"])
+@router.post(
+    "/alerts", status_code=201, tags=["alerts"], response_model=None, responses=documents.described(201, documents.AlertDoc)
+)
 def issue_notice(
     wish: NoticeIn, principal: Annotated[Principal, Depends(requires(Action.ALERT_WRITE))], context: Context
 ) -> dict[str, Any]:
@@ -66,7 +68,9 @@ def cap(alert_id: str, principal: Anybody, context: Context) -> Response:
     return Response(content, media_type="application/cap+xml")
 
 
-@router.post("/measures", status_code=201, tags=["measures"])
+@router.post(
+    "/measures", status_code=201, tags=["measures"], response_model=None, responses=documents.described(201, documents.MeasureDoc)
+)
 def record_measure(
     wish: MeasureIn, principal: Annotated[Principal, Depends(requires(Action.MEASURE_WRITE))], context: Context
 ) -> dict[str, Any]:
@@ -78,7 +82,7 @@ def record_measure(
     return answer | {"raised": raised}
 
 
-@router.get("/measures", tags=["measures"])
+@router.get("/measures", tags=["measures"], response_model=None, responses=documents.described(200, documents.MeasurePage))
 def list_measures(
     principal: Annotated[Principal, Depends(requires(Action.ALERT_READ))],
     context: Context,

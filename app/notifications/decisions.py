@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal
 from app.notifications import queries
+from app.notifications.escalation import stop_clocks
 from app.notifications.raising import LIVE_STATES, RELEASE
 from app.notifications.revisions import current_revision, follow, next_revision
 from app.persistence.base import new_id
@@ -74,6 +75,8 @@ def answer(session: Session, principal: Principal, alert_id: str, kind: str, not
             "at": now,
         },
     )
+    if kind == "acknowledged":
+        stop_clocks(session, alert.id, principal.org_id, now)
     return session.scalars(
         select(Acknowledgement).where(
             Acknowledgement.alert_id == alert.id, Acknowledgement.org_id == principal.org_id, Acknowledgement.kind == kind

@@ -14,7 +14,8 @@ from alerts.policies import detail_for, hears, reader_covered
 from app.context import AppContext
 from app.notifications import queries
 from app.notifications.bodies import body_row, load_subject
-from app.persistence.models import Body, FeedItem, Organisation, Subscription, Task
+from app.notifications.escalation import start_clocks
+from app.persistence.models import Alert, AlertRevision, Body, FeedItem, Organisation, Subscription, Task
 from app.persistence.outbox import cancel_tasks, insert_all_once, task_values
 
 HEARING_STATES = ("active", "paused", "disabled")
@@ -114,7 +115,10 @@ def fanout_handler(context: AppContext) -> Callable[[TaskItem], Result]:
 
     def handle(task: TaskItem) -> Result:
         with context.database.write() as session:
-            fan_out(session, task.payload["alert"], task.payload["revision"], context.now())
+            alert_id, number, now = task.payload["alert"], task.payload["revision"], context.now()
+            fan_out(session, alert_id, number, now)
+            alert = session.get_one(Alert, alert_id)
+            start_clocks(session, alert, session.get_one(AlertRevision, (alert_id, number)), now)
         return DONE
 
     return handle

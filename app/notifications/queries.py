@@ -383,6 +383,14 @@ def ever_full(session: Session, alert_id: str) -> bool:
     return bool(session.scalar(select(exists().where(AlertRevision.alert_id == alert_id, AlertRevision.audience == "full"))))
 
 
+def countries_of(session: Session, alert: Alert) -> list[str]:
+    """The countries of the newest revision."""
+    found = session.scalar(
+        select(AlertRevision.countries).where(AlertRevision.alert_id == alert.id, AlertRevision.revision == alert.revision)
+    )
+    return [str(code) for code in found or ()]
+
+
 def is_acknowledged(session: Session, alert_id: str, org_id: str) -> bool:
     """Whether this organisation acknowledged the alert."""
     return bool(

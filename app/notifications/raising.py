@@ -15,6 +15,7 @@ from alerts.render import texts_of
 from alerts.rules import signals_of
 from alerts.values import ReportFacts, Signal
 from app.notifications.background import background_of
+from app.notifications.evaluation_queue import enqueue
 from app.notifications.revisions import Draft, add_evidence, current_revision, follow, next_revision, write_revision
 from app.persistence.base import new_id
 from app.persistence.models import Alert, AlertApproval, AlertEvidence, AlertKey, HarmCase, Report
@@ -46,6 +47,8 @@ def raise_alerts(session: Session, facts: ReportFacts, now: datetime) -> list[st
         alert_id = raise_signal(session, facts, signal, now, carry_on_only=quiet)
         if alert_id is not None:
             raised[position] = alert_id
+    if not quiet and not facts.test and any(detection.substance is not None for detection in facts.detections):
+        enqueue(session, facts.received_at, now)
     return list(dict.fromkeys(raised[position] for position in sorted(raised)))
 
 

@@ -34,7 +34,7 @@ POISON_AT = 8
 LANE_LIMITS = {"publish": 1, "fanout": 4, "evaluate": 2}
 BATCH = 100
 INTERNAL_RETRY_CAP = timedelta(minutes=10)
-SENT_TOPICS = frozenset({"deliver", "ping", "heartbeat", "confirm", "digest"})
+SENT_TOPICS = frozenset({"deliver", "ping", "heartbeat", "confirm", "digest", "remind"})
 QUARANTINE_WAIT = timedelta(seconds=30)
 
 

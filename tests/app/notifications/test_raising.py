@@ -49,7 +49,11 @@ def test_an_alert_comes_with_its_revision_evidence_and_tasks(place: Any) -> None
     with place.context.database.read() as session:
         assert session.scalars(select(AlertEvidence.report_id)).all() == [facts.report_id]
         topics = session.execute(select(Task.topic, Task.key, Task.priority).order_by(Task.topic)).all()
-    assert [tuple(row) for row in topics] == [("fanout", f"{alert_id}.1", 3), ("publish", f"{alert_id}.1", 3)]
+    assert [tuple(row) for row in topics] == [
+        ("evaluate", "2026-11-24T12:00Z", 1),
+        ("fanout", f"{alert_id}.1", 3),
+        ("publish", f"{alert_id}.1", 3),
+    ]
 
 
 def test_evaluating_twice_changes_nothing(place: Any) -> None:
