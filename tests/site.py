@@ -130,10 +130,17 @@ class Clock:
 
 
 def make_site(
-    directory: Path, *, demo: bool = True, base_url: str = "http://testserver", fill_world: Callable[[World], None] = fill
+    directory: Path,
+    *,
+    demo: bool = True,
+    base_url: str = "http://testserver",
+    fill_world: Callable[[World], None] = fill,
+    database_url: str | None = None,
 ) -> FastAPI:
-    """An application over a new SQLite file, filled."""
-    settings = Settings(database_url=f"sqlite:///{directory / 'pages.sqlite'}", data_dir=directory, base_url=base_url)
+    """An application over a new SQLite file, or over the empty database given, filled."""
+    settings = Settings(
+        database_url=database_url or f"sqlite:///{directory / 'pages.sqlite'}", data_dir=directory, base_url=base_url
+    )
     database = Database(settings.resolved_database_url, pool_size=4)
     Base.metadata.create_all(database.engine)
     with database.write() as session:

@@ -189,7 +189,7 @@ def _draw(layers: Sequence[Any], *, width: int, height: int, fit: bool = False) 
     With `fit` the width is that of the whole picture, its labels included; else that of the drawing area.
     """
     chart = alt.layer(*layers).properties(width=width, height=height).configure(**_CONFIG)
-    definition: dict[str, Any] = chart.to_dict()
+    definition: dict[str, Any] = chart.to_dict(validate=False)
     if fit:
         definition["autosize"] = {"type": "fit-x", "contains": "padding"}
     return str(vlc.vegalite_to_svg(json.dumps(definition)))
