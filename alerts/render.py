@@ -33,7 +33,7 @@ _CONTROL = {
 _CONTROL_LONG = {
     "controlled": "The substance is controlled under an instrument that applies here.",
     "possibly_controlled": "The substance is possibly controlled: what would decide is on its page.",
-    "not_controlled": "No match in what is covered: the substance is in none of the instruments on file.",
+    "not_controlled": "No match in what is covered: the UN conventions and the instruments on file of the country.",
     "unresolved": "Whether it is controlled has not been assessed, as no structure is known.",
 }
 _EVENT = {

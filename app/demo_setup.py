@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from app import demo
@@ -24,7 +24,8 @@ from app.intake.resolve import resolve_report
 from app.intake.schemas import ReportIn
 from app.main import build_context
 from app.notifications import service as notifications
-from app.persistence.models import Alert, Organisation, Report
+from app.persistence.base import new_id
+from app.persistence.models import Acknowledgement, Alert, Organisation, Report
 from app.settings import Settings
 
 CREDENTIALS = "demo-credentials.txt"
@@ -131,7 +132,7 @@ def _store_batch(context: AppContext, batch: list[demo.DemoReport], by_key: dict
                 intake.Submission(
                     report=report,
                     body=json.dumps(given.body, ensure_ascii=False),
-                    resolved=resolve_report(report, context.chemistry, given.received_at.date()),
+                    resolved=resolve_report(report, context.chemistry, context.now().date()),
                     principal=by_key[given.organisation],
                     received_at=given.received_at,
                 ),
@@ -156,27 +157,32 @@ def _settle_old_alerts(session: Session, now: datetime) -> None:
     analyst, second = (
         _principal(session, "Demonstration operator", "analyst", actor) for actor in ("demo:analyst", "demo:second")
     )
-    authorities = {
-        org.country: accounts.principal_of(org, "authority", "demo:officer")
-        for org in session.scalars(select(Organisation).where(Organisation.kind == "authority"))
-    }
     old = session.scalars(
-        select(Alert).where(Alert.received_at < now - QUIET_AFTER, Alert.state.in_(("issued", "updated"))).order_by(Alert.id)
-    )
-    for alert in list(old):
-        at = alert.received_at
-        if not alert.reviewed and alert.level >= 3:
-            notifications.approve(session, analyst, alert.id, None, at + timedelta(hours=3))
+        select(Alert).where(Alert.received_at < now - QUIET_AFTER, Alert.state.in_(("issued", "updated")), Alert.level >= 3)
+    ).all()
+    for alert in old:
+        if not alert.reviewed:
+            notifications.approve(session, analyst, alert.id, None, alert.received_at + timedelta(hours=3))
             if alert.level == 4:
-                notifications.approve(session, second, alert.id, None, at + timedelta(hours=4))
-        authority = authorities.get(alert.country or "")
-        if authority is not None:
-            notifications.answer(session, authority, alert.id, "acknowledged", None, at + timedelta(hours=_hours(alert.id)))
+                notifications.approve(session, second, alert.id, None, alert.received_at + timedelta(hours=4))
+    session.flush()
+    authorities = session.scalars(select(Organisation.id).where(Organisation.kind == "authority")).all()
+    session.execute(
+        insert(Acknowledgement),
+        [
+            {
+                "id": new_id(), "alert_id": alert.id, "revision": alert.revision, "org_id": org_id, "actor": "demo:officer",
+                "kind": "acknowledged", "note": None, "at": alert.received_at + timedelta(hours=4 + _hours(alert.id + org_id)),
+            }
+            for alert in old
+            for org_id in authorities
+        ],
+    )  # fmt: skip
 
 
-def _hours(alert_id: str) -> int:
+def _hours(text: str) -> int:
     """A fixed spread of answer times, 1 to 20 hours."""
-    return 1 + sum(alert_id.encode()) % 20
+    return 1 + sum(text.encode()) % 20
 
 
 def _principal(session: Session, name: str, role: str, actor: str) -> Principal:

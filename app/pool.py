@@ -12,7 +12,7 @@ import multiprocessing
 import queue
 import resource
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -47,16 +47,17 @@ def _serve(connection: Connection, initialise: Initialiser) -> None:
     connection.send(("ready", None))
     while True:
         try:
-            argument = connection.recv()
+            arguments = connection.recv()
         except EOFError:
             return
-        try:
-            answer = ("ok", call(argument))
-        except MemoryError:
-            answer = ("memory", None)
-        except Exception as error:  # noqa: BLE001 - handed to the caller, who raises it
-            answer = ("error", error)
-        connection.send(answer)
+        for argument in arguments:
+            try:
+                answer = ("ok", call(argument))
+            except MemoryError:
+                answer = ("memory", None)
+            except Exception as error:  # noqa: BLE001 - handed to the caller, who raises it
+                answer = ("error", error)
+            connection.send(answer)
 
 
 class _Worker:
@@ -74,10 +75,16 @@ class _Worker:
         except EOFError as error:
             raise WorkerDied("a chemistry worker ended while it started") from error
 
-    def call(self, argument: Any, deadline_s: float) -> Any:
-        self.calls += 1
+    def send(self, arguments: Sequence[Any]) -> None:
+        self.calls += len(arguments)
         try:
-            self.connection.send(argument)
+            self.connection.send(arguments)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise WorkerDied("the chemistry worker ended before the call") from error
+
+    def receive(self, deadline_s: float) -> Any:
+        """The answer to the next argument sent."""
+        try:
             if not self.connection.poll(deadline_s):
                 raise Overrun(f"no answer within {deadline_s:g} s")
             kind, value = self.connection.recv()
@@ -113,27 +120,50 @@ class Pool:
 
     def call(self, argument: Any, *, deadline_s: float) -> Any:
         """The worker's answer. Raises Overrun, WorkerDied, or what the function itself raised."""
+        (answer,) = self.call_each([argument], deadline_s=deadline_s)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def call_each(self, arguments: Sequence[Any], *, deadline_s: float) -> list[Any]:
+        """The answers to several arguments in order, each with a deadline of its own, by one worker where all goes well.
+
+        An argument that overran, killed its worker or made the function raise has that exception as its answer; the rest go on.
+        """
+        answers: list[Any] = []
         worker = self._slots.get()
         keep: _Worker | None = None
         try:
-            if worker is None:
-                worker = self._start()
-            answer = worker.call(argument, deadline_s)
+            while len(answers) < len(arguments):
+                if worker is None:
+                    worker = self._start()
+                try:
+                    worker.send(arguments[len(answers) :])
+                    while len(answers) < len(arguments):
+                        answers.append(self._receive(worker, deadline_s))
+                except (Overrun, WorkerDied) as error:
+                    log.warning("a chemistry worker was replaced")
+                    answers.append(error)
+                    self._end(worker)
+                    worker = None
             keep = worker
-            return answer
-        except (Overrun, WorkerDied):
-            if worker is not None:
-                log.warning("a chemistry worker was replaced")
-                self._end(worker)
-            raise
-        except BaseException:
-            keep = worker
-            raise
-        finally:
             if keep is not None and keep.calls >= RECYCLE_AFTER:
                 self._end(keep)
                 keep = None
+        finally:
+            if keep is None and worker is not None and worker in self._workers:
+                self._end(worker)  # left in the middle: its next answers belong to nobody
             self._slots.put(keep)
+        return answers
+
+    @staticmethod
+    def _receive(worker: _Worker, deadline_s: float) -> Any:
+        try:
+            return worker.receive(deadline_s)
+        except (Overrun, WorkerDied):
+            raise
+        except Exception as error:  # noqa: BLE001 - the function's own error is its answer
+            return error
 
     def warm(self) -> None:
         """Start one worker now, so that the first request does not wait for it."""

@@ -25,6 +25,7 @@ from chem.classes import (
     trial_of,
 )
 from chem.derivatives import Derivatives, DerivedHit
+from chem.drawings import settled
 from chem.errors import DataError, StructureError, StructureProblem
 from chem.groups import groups_of, load_groups
 from chem.identity import Substance, reported, substances_of
@@ -159,16 +160,33 @@ class Engine:
                 StructureProblem.UNDEFINED,
                 "an attachment point is not determined: the structure is a set of candidates",
             )
-        whole = reported(parsed.mol, parsed.inchi, axial=parsed.marks.axial and has_atropisomer(parsed.mol))
-        if whole.inchikey in self._listed.as_they_are:
-            part = Component(mol=parsed.mol, labelled=parsed.mol)
+        mol = settled(parsed.mol) if parsed.from_inchi else parsed.mol
+        whole = reported(mol, parsed.inchi, axial=parsed.marks.axial and has_atropisomer(mol))
+        # An InChI that is a listed substance stays as it was read: some drawings (sydnone imines) do not
+        # survive cleaning.
+        if whole.inchikey in self._listed.as_they_are or (parsed.from_inchi and whole.inchikey in self._listed.keys):
+            part = Component(mol=mol, labelled=mol)
             normal = Normalised(components=(part,), removed=(), remarks=(), untouched=True)
         else:
-            normal = normalise(parsed.mol, self._counterions, self._listed.listed_flat, parsed.marks)
-        substances = substances_of(parsed.mol, normal, whole, parsed.remarks)
+            normal = normalise(mol, self._counterions, self._listed.listed_flat, parsed.marks)
+        substances = substances_of(mol, normal, whole, parsed.remarks)
+        substances = tuple(self._other_drawing(substance) for substance in substances)
         if len(substances) == 1:
             return _Examined(substances[0].identity, substances, 0)
         return self._mixture(substances, whole.smiles, whole.inchi, whole.inchikey, normal, parsed.remarks)
+
+    def _other_drawing(self, substance: Substance) -> Substance:
+        """With a remark where a listed substance was drawn with its mobile hydrogen elsewhere: the key is
+        the same."""
+        flats = self._listed.flats_of.get(substance.identity.connectivity)
+        if flats is None or substance.identity.flat_smiles in flats:
+            return substance
+        note = Remark(
+            code="other-tautomer-drawn",
+            detail="Drawn with a mobile hydrogen elsewhere than in the shipped structure; it is the same substance.",
+        )
+        identity = substance.identity
+        return replace(substance, identity=replace(identity, warnings=(*identity.warnings, note)))
 
     def _mixture(
         self,
@@ -334,14 +352,15 @@ class Engine:
         for derived in self._derivatives.hits(form, own):
             if derived.hit.indexed.entry.instrument in asked:
                 found.extend(self._match(derived.hit, as_of, substance, derived))
-        gates = Gates(substance.mol)
+        drawn = replace(substance, mol=settled(substance.mol))
+        gates = Gates(drawn.mol)
         for rule in self._rules:
             if rule.instrument in asked and gates.open_to(rule):
-                match = class_match(rule, substance, own, as_of)
+                match = class_match(rule, drawn, own, as_of)
                 if match is not None:
                     found.append(match)
         if self._isomers is not None and self._isomers.instrument in asked:
-            found.extend(isomer_matches(self._isomers, substance, own, as_of))
+            found.extend(isomer_matches(self._isomers, drawn, own, as_of))
         return found
 
     def try_rule(self, rule_id: str, structure: Structure, as_of: date) -> tuple[RuleTrial, ...]:
@@ -354,12 +373,17 @@ class Engine:
         examined = self._examine(structure)
         if self._isomers is not None and rule_id == self._isomers.id:
             isomers = self._isomers
-            return tuple(isomer_trial_of(isomers, s, self._listed.hits(Form.of(s)), as_of) for s in examined.substances)
+            return tuple(
+                isomer_trial_of(isomers, s, self._listed.hits(Form.of(s)), as_of)
+                for s in (replace(x, mol=settled(x.mol)) for x in examined.substances)
+            )
         texts = [rule for rule in self._rules if rule.id == rule_id]
         if not texts:
             raise KeyError(f"unknown rule: {rule_id}")
         rule = next((r for r in texts if is_text_on(r, as_of) is not InForce.NO), texts[-1])
-        return tuple(trial_of(rule, s, self._listed.hits(Form.of(s)), as_of) for s in examined.substances)
+        return tuple(
+            trial_of(rule, replace(s, mol=settled(s.mol)), self._listed.hits(Form.of(s)), as_of) for s in examined.substances
+        )
 
     def rules(self, instrument: str | None = None) -> tuple[RuleInfo, ...]:
         """Every dated text of every class rule, of one instrument where named."""
@@ -487,7 +511,7 @@ class Engine:
 
         Raises: StructureError where a stored parent cannot be read.
         """
-        return groups_of(self._groups, _substance_again(identity).mol)
+        return groups_of(self._groups, settled(_substance_again(identity).mol))
 
     def listed_keys(self) -> frozenset[InChIKey]:
         """Parent InChIKeys of all listed structures."""

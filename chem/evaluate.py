@@ -170,6 +170,8 @@ def _judge_bridge(rule: Rule, piece: Piece, touched: list[set[str]], outcome: Ou
     for bridge in rule.bridges:
         if not all(names & bridge.groups for names in touched):
             continue
+        if bridge.distinct and len({name for names in touched for name in names & bridge.groups}) < 2:
+            continue
         verdict = _bridge_verdict(bridge, piece, outcome.core)
         if _RANK[verdict] < _RANK[best[0]]:
             best = (verdict, _word_text(piece), ", ".join(map(str, bridge.allow + bridge.undecided)))

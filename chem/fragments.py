@@ -360,6 +360,8 @@ def _bridge_words(piece: Piece, carbons: int) -> dict[str, int]:
         saturated = not _double_bonds(piece, atoms) and not any(a.GetIsAromatic() for a in atoms)
         words["ethyleneoxy" if saturated else "vinyleneoxy"] = 2
     words["fused"] = carbons
+    if all(a.IsInRing() and not a.GetIsAromatic() for a in atoms) and len(ring_systems(piece.mol, piece.atoms)) == 0:
+        words["bare_bridge"] = carbons  # the ring that it closes and nothing beside it
     return words
 
 

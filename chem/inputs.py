@@ -165,7 +165,7 @@ def _tidy_molfile(text: str, remarks: list[Remark]) -> TidyText:
                 raise unreadable(
                     f"molfile: line {number}, column {column} is U+{ord(character):04X}; only printable ASCII is read"
                 )
-    block = "\n".join(line.rstrip() for line in lines[: end + 1]) + "\n"
+    block = "\n".join(lines[: end + 1]) + "\n"
     return TidyText(format=StructureFormat.MOLFILE, text=block, cx="", remarks=tuple(remarks))
 
 
@@ -251,6 +251,8 @@ def smiles_fault(text: str) -> str | None:
         elif character == "%" or character.isdigit():
             label = text[position + 1 : position + 3] if character == "%" else character
             step = 3 if character == "%" else 1
+            if not label.isdigit() or len(label) != max(1, step - 1):
+                return f"the ring number at character {position + 1} is cut off"
             if label in rings:
                 del rings[label]
             else:

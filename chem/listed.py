@@ -126,6 +126,7 @@ class ListedIndex:
         self.by_hash: dict[str, list[Indexed]] = defaultdict(list)
         self.all: list[Indexed] = []
         flats: set[str] = set()
+        self.flats_of: dict[str, set[str]] = defaultdict(set)
         formulas: set[str] = set()
         for place, instrument in enumerate(instruments):
             excepted = {
@@ -145,10 +146,12 @@ class ListedIndex:
                         if not indexed.alias:
                             self.by_hash[indexed.tautomer_hash].append(indexed)
                         flats.add(substance.identity.flat_smiles)
+                        self.flats_of[indexed.connectivity].add(substance.identity.flat_smiles)
                         formulas.add(indexed.formula)
                     self.all.append(indexed)
         self.listed_flat = frozenset(flats)
         self.formulas = frozenset(formulas)
+        self.keys = frozenset(i.key for i in self.all if not i.entry.as_is)
 
     def hits(self, form: Form) -> list[Hit]:
         """Entries that the form itself falls under, within every instrument."""

@@ -39,6 +39,13 @@ _GROUP_1_2 = frozenset({3, 11, 19, 37, 55, 4, 12, 20, 38, 56})
 MAX_JOINT_GROUPS = 4
 _AND_OR = (Chem.StereoGroupType.STEREO_AND, Chem.StereoGroupType.STEREO_OR)
 
+_UNREADABLE = (
+    Chem.KekulizeException,
+    Chem.AtomValenceException,
+    Chem.AtomKekulizeException,
+    RuntimeError,
+    ValueError,
+)
 _ANYTHING = Marks()
 _uncharger = rdMolStandardize.Uncharger(True)
 
@@ -140,12 +147,38 @@ def is_metal_complex(mol: Mol) -> bool:
     return False
 
 
-def clean(mol: Mol) -> Mol:
+def clean(mol: Mol, remarks: list[Remark] | None = None) -> Mol:
     """Functional groups in one drawing (nitro, N-oxide, azide, sulfoxide charge-separated), alkali metals
-    off N and O."""
-    cleaned = rdMolStandardize.Cleanup(mol)
-    Chem.SanitizeMol(cleaned)
+    off N and O.
+
+    Where RDKit cannot read its own result the input is kept, with a remark.
+    """
+    try:
+        cleaned: Mol | None = rdMolStandardize.Cleanup(mol)
+        Chem.SanitizeMol(cleaned)
+    except _UNREADABLE:
+        cleaned = None
+    if cleaned is None or not _only_protons_moved(mol, cleaned):
+        if remarks is not None:
+            remarks.append(
+                Remark(
+                    code="clean-failed",
+                    detail="The drawing could not be standardised; it was kept as reported.",
+                )
+            )
+        return mol
     return cleaned
+
+
+def _only_protons_moved(before: Mol, after: Mol) -> bool:
+    """True where hydrogen changed by as much as charge did: else a step reduced the substance (sydnone
+    imines)."""
+
+    def hydrogens(mol: Mol) -> int:
+        return sum(a.GetTotalNumHs() + (a.GetAtomicNum() == 1) for a in mol.GetAtoms())
+
+    charge = Chem.GetFormalCharge(after) - Chem.GetFormalCharge(before)
+    return hydrogens(after) - hydrogens(before) == charge
 
 
 def neutralise(mol: Mol, remarks: list[Remark]) -> tuple[Mol, bool]:
@@ -158,9 +191,9 @@ def neutralise(mol: Mol, remarks: list[Remark]) -> tuple[Mol, bool]:
     try:
         Chem.SanitizeMol(result)
         again = round_trip(result)
-    except (Chem.KekulizeException, Chem.AtomValenceException, Chem.AtomKekulizeException, RuntimeError):
+    except _UNREADABLE:
         again = None
-    if again is None:
+    if again is None or not _only_protons_moved(mol, again):
         remarks.append(
             Remark(
                 code="neutralise-failed",
@@ -310,7 +343,7 @@ def normalise(mol: Mol, counterions: CounterIons, listed: frozenset[str], marks:
             remarks.append(Remark(code="metal-complex", detail="A metal complex is kept as reported; it is not taken apart."))
             _collect(pieces, fragment, [])
             continue
-        for part in Chem.GetMolFrags(clean(fragment), asMols=True):
+        for part in Chem.GetMolFrags(clean(fragment, remarks), asMols=True):
             notes = []
             neutral, _ = neutralise(part, notes)
             _collect(pieces, neutral, notes)

@@ -27,6 +27,7 @@ MAX_HEAVY_ATOMS = 250
 MAX_FRAGMENTS = 24
 MAX_RINGS = 60
 MAX_ATTACHMENT_POSITIONS = 32
+BORON_CLUSTER = 4  # so many boron atoms are remarked on like a metal
 
 _POLYMER_BRACKETS = frozenset({"SRU", "MON", "MER", "COP", "CRO", "MOD", "GRA", "COM", "MIX", "FOR", "ANY"})
 _PLAIN_BONDS = frozenset(
@@ -47,8 +48,7 @@ _from_smiles: Callable[..., Mol | None] = Chem.MolFromSmiles
 _from_inchi: Callable[..., Mol | None] = Chem.MolFromInchi
 _from_molblock: Callable[..., Mol | None] = Chem.MolFromMolBlock
 _from_smarts: Callable[..., Mol | None] = Chem.MolFromSmarts
-inchi_of: Callable[[Mol], str] = Chem.MolToInchi
-inchikey_of: Callable[[Mol], str] = Chem.MolToInchiKey
+_to_inchi: Callable[[Mol], str] = Chem.MolToInchi
 key_of_inchi: Callable[[str], str] = Chem.InchiToInchiKey
 
 
@@ -82,12 +82,14 @@ class Parsed:
     else None.
 
     `variable` says that an attachment point is not determined: `candidates` enumerates what it may be.
+    `from_inchi` says that mobile hydrogens stand where RDKit chose to put them.
     """
 
     mol: Mol
     remarks: tuple[Remark, ...]
     inchi: str | None
     variable: bool
+    from_inchi: bool
     marks: Marks
 
 
@@ -106,7 +108,12 @@ def parse(structure: Structure) -> Parsed:
     mol = _read(tidied)
     _check_cx_groups(tidied, mol, remarks)
     # A SMILES without brackets, place-holders and query bonds has neither maps, radicals, metals nor queries.
-    plain = tidied.format is StructureFormat.SMILES and not tidied.cx and not set(tidied.text) & set("[*~")
+    plain = (
+        tidied.format is StructureFormat.SMILES
+        and not tidied.cx
+        and not set(tidied.text) & set("[*~")
+        and tidied.text.count("B") - tidied.text.count("Br") < BORON_CLUSTER
+    )
     variable = _gate(mol, remarks, plain)
     if "@" in tidied.text and tidied.format is StructureFormat.SMILES:
         _warn_lost_chirality(mol, remarks)
@@ -116,6 +123,7 @@ def parse(structure: Structure) -> Parsed:
         remarks=tuple(remarks),
         inchi=tidied.text if standard else None,
         variable=variable,
+        from_inchi=tidied.format is StructureFormat.INCHI,
         marks=_marks(tidied),
     )
 
@@ -139,6 +147,11 @@ def _read(tidied: TidyText) -> Mol:
     if tidied.format is StructureFormat.INCHI:
         mol = _from_inchi(tidied.text, sanitize=True, removeHs=True)
         if mol is None:
+            raise unreadable("InChI: its layers contradict each other or are not complete")
+        # A text cut off inside its layers still reads; the molecule then says another InChI, longer or
+        # shorter.
+        again = inchi_of(mol)
+        if tidied.text.startswith("InChI=1S/") and again.split("/")[1:3] != tidied.text.split("/")[1:3]:
             raise unreadable("InChI: its layers contradict each other or are not complete")
         return mol
     mol = _from_molblock(tidied.text, sanitize=True, removeHs=True, strictParsing=True)
@@ -256,7 +269,7 @@ def _remark_on_atoms(mol: Mol, remarks: list[Remark]) -> None:
                 detail="An atom has unpaired electrons; brackets such as [C] usually mean forgotten hydrogens.",
             )
         )
-    if metal or borons >= 4:
+    if metal or borons >= BORON_CLUSTER:
         remarks.append(Remark(code="metal", detail="The structure holds a metal or a boron cluster."))
 
 
@@ -298,6 +311,20 @@ def read_smiles(smiles: str) -> Mol | None:
 def read_smarts(smarts: str) -> Mol | None:
     """The query of a SMARTS that this package ships; None where it does not compile."""
     return _from_smarts(smarts)
+
+
+def inchi_of(mol: Mol) -> str:
+    """Standard InChI of a molecule, empty where none can be made."""
+    try:
+        return _to_inchi(mol)
+    except (Chem.KekulizeException, Chem.AtomKekulizeException, Chem.AtomValenceException):
+        return ""
+
+
+def inchikey_of(mol: Mol) -> str:
+    """Standard InChIKey of a molecule, empty where none can be made."""
+    inchi = inchi_of(mol)
+    return key_of_inchi(inchi) if inchi else ""
 
 
 def round_trip(mol: Mol) -> Mol | None:

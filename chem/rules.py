@@ -75,6 +75,8 @@ WORDS = frozenset(
         "ethyleneoxy",
         "vinyleneoxy",
         "fused",
+        "bare_bridge",
+        "open_bridge",
         "alkyl*",
         "alkenyl*",
         "ring*",
@@ -144,6 +146,7 @@ class Bridge:
     undecided: tuple[Word, ...]
     ring_sizes: tuple[int, int] | None
     most_hetero: int | None
+    distinct: bool  # its ends must stand in different positions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -386,7 +389,7 @@ def _residue(file: str, where: str, table: dict[str, Any]) -> Residue:
 
 
 def _bridge(file: str, where: str, table: dict[str, Any], names: set[str]) -> Bridge:
-    check_keys(file, where, table, ("groups",), ("allow", "undecided", "ring_sizes", "most_hetero"))
+    check_keys(file, where, table, ("groups",), ("allow", "undecided", "ring_sizes", "most_hetero", "distinct"))
     unknown = set(table["groups"]) - names
     if unknown:
         raise DataError(file, where, f"bridge between unknown positions: {sorted(unknown)}")
@@ -397,6 +400,7 @@ def _bridge(file: str, where: str, table: dict[str, Any], names: set[str]) -> Br
         undecided=_words(file, where, table.get("undecided", []), {}),
         ring_sizes=(int(sizes[0]), int(sizes[1])) if sizes else None,
         most_hetero=table.get("most_hetero"),
+        distinct=bool(table.get("distinct", False)),
     )
 
 

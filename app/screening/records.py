@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 
 from app.chemistry import Answer, Chemistry, Question
-from chem.values import LegalStatus, Structure, to_json
+from chem.values import Structure, to_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,3 @@ def error_record(index: int, name: str | None, shown: str, code: str, detail: st
     if name is not None:
         head["name"] = name
     return head | {"input": shown, "status": "error", "error": {"code": code, "detail": detail}}
-
-
-def is_error(found: dict[str, Any]) -> bool:
-    return found["status"] == "error" or found.get("legal_status") == LegalStatus.UNRESOLVED

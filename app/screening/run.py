@@ -12,20 +12,22 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
 import click
 import xlsxwriter
 
-from app.chemistry import Chemistry
+from app.chemistry import BATCH_DEADLINE_S, Question, answer
+from app.pool import Overrun, Pool, WorkerDied
 from app.screening.inputs import Item
-from app.screening.records import Wanted, error_record, is_error, record
+from app.screening.records import Wanted, as_record, error_record
 from chem.engine import Engine
 from chem.errors import StructureError, StructureProblem
 from chem.values import Structure, StructureFormat, to_json
 
-AHEAD = 64  # inputs read ahead of the slowest record, a worker
+CHUNK = 50  # inputs handed to a worker at once; at most two chunks a worker wait
 COLUMNS = (
     "index", "name", "input", "status", "legal_status", "parent_smiles", "parent_inchikey", "formula", "monoisotopic_mass",
     "removed", "matches", "reasons", "analogues", "error",
@@ -43,7 +45,7 @@ class ScreenOptions:
 
 
 class Writer(Protocol):
-    def write(self, found: dict[str, Any]) -> None: ...
+    def write(self, found: Any) -> None: ...
 
     def close(self, coverage: list[dict[str, Any]]) -> None: ...
 
@@ -52,8 +54,8 @@ class _Ndjson:
     def __init__(self, output: Path | None) -> None:
         self._file = output.open("w", encoding="utf-8") if output else sys.stdout
 
-    def write(self, found: dict[str, Any]) -> None:
-        self._file.write(json.dumps(found, ensure_ascii=False) + "\n")
+    def write(self, found: str) -> None:
+        self._file.write(found + "\n")
 
     def close(self, coverage: list[dict[str, Any]]) -> None:
         self._file.flush()
@@ -93,11 +95,9 @@ class _Csv:
         self._writer = csv.writer(self._file, lineterminator="\n")
         self._writer.writerow(COLUMNS)
 
-    def write(self, found: dict[str, Any]) -> None:
+    def write(self, found: list[Any]) -> None:
         # a name or input that a spreadsheet would take for a formula starts with an apostrophe
-        self._writer.writerow(
-            ["'" + c if isinstance(c, str) and c[:1] in ("=", "+", "-", "@", "\t", "\r") else c for c in flat(found)]
-        )
+        self._writer.writerow(["'" + c if isinstance(c, str) and c[:1] in ("=", "+", "-", "@", "\t", "\r") else c for c in found])
 
     def close(self, coverage: list[dict[str, Any]]) -> None:
         self._file.flush()
@@ -118,8 +118,8 @@ class _Xlsx:
         self._sheet.write_row(0, 0, COLUMNS)
         self._next = 1
 
-    def write(self, found: dict[str, Any]) -> None:
-        for column, value in enumerate(flat(found)):
+    def write(self, found: list[Any]) -> None:
+        for column, value in enumerate(found):
             if isinstance(value, str):
                 self._sheet.write_string(self._next, column, value[:32_000])
             else:
@@ -141,54 +141,97 @@ class _Xlsx:
 WRITERS: dict[str, Callable[[Path | None], Writer]] = {"ndjson": _Ndjson, "csv": _Csv, "xlsx": _Xlsx}
 
 
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """One input for a worker."""
+
+    index: int
+    item: Item
+    wanted: Wanted
+    table: bool
+
+
+class _Screener:
+    """Runs in a worker: one input to a finished record, as JSON text or as a row of a table, so that the parent only writes."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __call__(self, ask: _Ask) -> tuple[bool, Any]:
+        item = ask.item
+        if item.error is not None:
+            found = error_record(ask.index, item.name, item.shown, StructureProblem.UNREADABLE, item.error)
+        else:
+            structures = _structures(item)
+            wanted = ask.wanted
+            question = Question(structures, len(structures) > 1, wanted.as_of, wanted.instruments, wanted.analogues, ())
+            found = as_record(answer(self._engine, question), index=ask.index, name=item.name, shown=item.shown)
+        return _finished(found, table=ask.table)
+
+
+def _finished(found: dict[str, Any], *, table: bool) -> tuple[bool, Any]:
+    return found["status"] == "error", flat(found) if table else json.dumps(found, ensure_ascii=False)
+
+
+def _initialise() -> _Screener:
+    return _Screener(Engine.load())
+
+
 def run_screen(items: Iterable[Item], options: ScreenOptions) -> int:
     """Screen every input; gives how many records are errors. The last line on standard error holds the coverage.
 
     Raises ValueError for an unknown instrument.
     """
-    chemistry = Chemistry(workers=options.workers)
-    known = [info.id for info in chemistry.engine.instruments()]
+    engine = Engine.load()
+    known = [info.id for info in engine.instruments()]
     for name in options.instruments or ():
         if name not in known:
             raise ValueError(f"{name!r} is no instrument here; there are: {', '.join(known)}")
     wanted = Wanted(as_of=options.as_of, instruments=options.instruments, analogues=options.analogues)
-    coverage = to_json(chemistry.coverage(options.as_of, options.instruments))
+    coverage = to_json(engine.coverage(options.instruments, as_of=options.as_of))
     writer: Writer = WRITERS[options.out](options.output)
+    pool = Pool(_initialise, size=options.workers)
+    table = options.out != "ndjson"
     errors = 0
     try:
+        asks = (_Ask(index, item, wanted, table) for index, item in enumerate(items))
         with click.progressbar(
-            _in_order(chemistry, items, wanted, options.workers), label="Screening", file=sys.stderr,
-            hidden=not sys.stderr.isatty() or sys.stdout.isatty(), show_pos=True,
+            _in_order(pool, asks, options.workers), label="Screening", file=sys.stderr, show_pos=True,
+            hidden=not sys.stderr.isatty() or (sys.stdout.isatty() and options.output is None),
         ) as records:  # fmt: skip
-            for found in records:
-                errors += is_error(found) and found["status"] == "error"
+            for is_error, found in records:
+                errors += is_error
                 writer.write(found)
     finally:
         writer.close(coverage)
-        chemistry.close()
+        pool.close()
     click.echo(json.dumps({"coverage": coverage}, ensure_ascii=False), err=True)
     return errors
 
 
-def _in_order(chemistry: Chemistry, items: Iterable[Item], wanted: Wanted, workers: int) -> Iterator[dict[str, Any]]:
+def _in_order(pool: Pool, asks: Iterator[_Ask], workers: int) -> Iterator[tuple[bool, Any]]:
     """Records in input order, with a bounded number of inputs under way."""
-    pending: deque[Future[dict[str, Any]]] = deque()
+    pending: deque[Future[list[tuple[bool, Any]]]] = deque()
     with ThreadPoolExecutor(workers) as threads:
-        for index, item in enumerate(items):
-            pending.append(threads.submit(_one, chemistry, index, item, wanted))
-            if len(pending) >= AHEAD * workers:
-                yield pending.popleft().result()
+        while chunk := list(islice(asks, CHUNK)):
+            pending.append(threads.submit(_chunk, pool, chunk))
+            if len(pending) > 2 * workers:
+                yield from pending.popleft().result()
         while pending:
-            yield pending.popleft().result()
+            yield from pending.popleft().result()
 
 
-def _one(chemistry: Chemistry, index: int, item: Item, wanted: Wanted) -> dict[str, Any]:
-    if item.error is not None:
-        return error_record(index, item.name, item.shown, StructureProblem.UNREADABLE, item.error)
-    structures = _structures(item)
-    return record(
-        chemistry, index=index, name=item.name, shown=item.shown, structures=structures, is_set=len(structures) > 1, wanted=wanted
-    )
+def _chunk(pool: Pool, chunk: list[_Ask]) -> list[tuple[bool, Any]]:
+    found = []
+    for ask, result in zip(chunk, pool.call_each(chunk, deadline_s=BATCH_DEADLINE_S), strict=True):
+        if isinstance(result, Overrun | WorkerDied):
+            record = error_record(ask.index, ask.item.name, ask.item.shown, StructureProblem.TIMEOUT, str(result))
+            found.append(_finished(record, table=ask.table))
+        elif isinstance(result, Exception):
+            raise result
+        else:
+            found.append(result)
+    return found
 
 
 def _structures(item: Item) -> tuple[Structure, ...]:

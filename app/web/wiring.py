@@ -13,12 +13,13 @@ from app.intake import pages as intake_pages
 from app.notifications import pages as alert_pages
 from app.problems import PageRenderer
 from app.substances import pages as substance_pages
-from app.web import overview, problem_pages, static
+from app.web import docs_page, overview, problem_pages, static
 from app.web.security import SecurityHeaders
 
 ROUTERS = (
     static.router,
     problem_pages.router,
+    docs_page.router,
     auth_pages.router,
     overview.router,
     substance_pages.router,

@@ -1,0 +1,119 @@
+"""A real Chromium against a real server on loopback, watched for policy reports, console errors and foreign requests."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+
+from tests.factories import PASSWORD
+from tests.site import make_site
+
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@dataclass
+class Visit:
+    """A browser context with everything it complained about."""
+
+    context: BrowserContext
+    base: str
+    console: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+
+    def open(self) -> Page:
+        page = self.context.new_page()
+        page.on("console", lambda message: self.console.append(message.text) if message.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda error: self.console.append(str(error)))
+        page.on("request", lambda request: self.foreign.append(request.url) if not request.url.startswith(self.base) else None)
+        return page
+
+    def sign_in(self, page: Page, email: str) -> None:
+        page.goto(f"{self.base}/sign-in")
+        page.get_by_label("E-mail").fill(email)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+
+    def assert_quiet(self) -> None:
+        assert not self.console, self.console
+        assert not self.foreign, self.foreign
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    yield started
+    started.close()
+
+
+def _serve(directory: Path) -> Iterator[str]:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    base = f"http://127.0.0.1:{port}"
+    app = make_site(directory, base_url=base)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 20
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert server.started
+    yield base
+    server.should_exit = True
+    thread.join(timeout=10)
+    app.state.context.database.dispose()
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a filled site that no test changes."""
+    yield from _serve(tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture
+def fresh_site(tmp_path: Path) -> Iterator[str]:
+    """The address of a site that the test may change."""
+    yield from _serve(tmp_path)
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
+    """Makes browser contexts: `visit(base, width=390, scheme="dark", script=False)`."""
+    contexts = []
+
+    def make(base: str, *, width: int = 1280, scheme: str = "light", script: bool = True) -> Visit:
+        context = browser.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme=scheme,  # type: ignore[arg-type]
+            java_script_enabled=script,
+        )
+        context.set_default_timeout(10_000)
+        contexts.append(context)
+        return Visit(context=context, base=base)
+
+    yield make
+    for context in contexts:
+        context.close()

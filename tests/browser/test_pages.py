@@ -1,0 +1,250 @@
+"""Every page as a reader meets it: accessible, inside the window, quiet, by keyboard, without script and on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Visit
+from tests.factories import PASSWORD
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+AUTHORITY, LAB, ANALYST = "authority.de@example.org", "lab.de@example.org", "analyst.at@example.org"
+MakeVisit = Callable[..., Visit]
+
+
+def _goto(path: str) -> Callable[[Page, str], None]:
+    def go(page: Page, base: str) -> None:
+        page.goto(base + path)
+
+    return go
+
+
+def _follow(path: str, selector: str) -> Callable[[Page, str], None]:
+    def go(page: Page, base: str) -> None:
+        page.goto(base + path)
+        page.locator(selector).first.click()
+
+    return go
+
+
+SUBSTANCE = _follow("/substances?q=4-FF", "main .row-title")
+PAGES: dict[str, tuple[str | None, Callable[[Page, str], None]]] = {
+    "public overview": (None, _goto("/")),
+    "sign-in": (None, _goto("/sign-in")),
+    "public substances": (None, _goto("/substances")),
+    "nothing found": (None, _goto("/substances?q=fentanil&group=nitazene")),
+    "public substance": (None, SUBSTANCE),
+    "messages": (None, _goto("/problems")),
+    "message": (None, _goto("/problems/stale-version")),
+    "overview": (AUTHORITY, _goto("/")),
+    "substance": (AUTHORITY, SUBSTANCE),
+    "unscheduled substance": (LAB, _follow("/substances?q=2-MMC", "main .row-title")),
+    "material": (LAB, _follow("/substances?q=Opium", "main .row-title")),
+    "inbox": (AUTHORITY, _goto("/inbox")),
+    "inbox, filtered": (AUTHORITY, _goto("/inbox?show=all&level=4")),
+    "inbox, empty": (AUTHORITY, _goto("/inbox?show=acknowledged")),
+    "alert": (AUTHORITY, _follow("/inbox", "[data-open]")),
+    "alert to approve": (ANALYST, _follow("/inbox", "[data-open]")),
+    "retracted alert": (LAB, _follow("/inbox?show=all", "[data-open] >> text=by mistake")),
+    "reports": (LAB, _goto("/reports")),
+    "report": (LAB, _follow("/reports", "main .row-title")),
+    "forbidden": (AUTHORITY, _goto("/reports")),
+}
+ERRORS = frozenset({"forbidden"})
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_accessible_and_fits(site: str, visit: MakeVisit, name: str) -> None:
+    """axe finds nothing, the page never scrolls sideways, and nothing is refused by the policy or fetched from elsewhere."""
+    email, go = PAGES[name]
+    for scheme in ("light", "dark"):
+        seen = visit(site, scheme=scheme)
+        page = seen.open()
+        if email:
+            seen.sign_in(page, email)
+        go(page, site)
+        expect(page.locator("main h1")).to_have_count(1)
+        assert page.title().endswith(" - NPS Early Warning")
+        for width in (1280, 390, 320):
+            page.set_viewport_size({"width": width, "height": 900})
+            overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert overflow <= 0, f"{name} scrolls sideways by {overflow} px at {width} px"
+            if width == 320:
+                continue
+            page.evaluate("document.querySelectorAll('main details').forEach(details => { details.open = true; })")
+            results = Axe().run(page)
+            assert results.violations_count == 0, f"{name}, {scheme}, {width} px:\n{results.generate_report()}"
+        if name in ERRORS:
+            seen.console = [text for text in seen.console if "status of 403" not in text]
+        seen.assert_quiet()
+
+
+def test_signing_in_by_keyboard_alone(site: str, visit: MakeVisit) -> None:
+    seen = visit(site)
+    page = seen.open()
+    page.goto(f"{site}/sign-in?next=/inbox")
+    expect(page.get_by_label("E-mail")).to_have_attribute("autocomplete", "username")
+    expect(page.get_by_label("Password")).to_have_attribute("autocomplete", "current-password")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to main content")).to_be_focused()
+    page.keyboard.press("Enter")  # 2 keys
+    page.keyboard.press("Tab")
+    page.keyboard.type(AUTHORITY)
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")  # 5 keys beside typing
+    expect(page.locator("h1")).to_have_text("Inbox")
+    seen.assert_quiet()
+
+
+def test_every_control_is_reached_by_tab_with_a_visible_ring(site: str, visit: MakeVisit) -> None:
+    seen = visit(site)
+    page = seen.open()
+    seen.sign_in(page, AUTHORITY)
+    page.goto(f"{site}/inbox")
+    controls = page.locator("a:visible, button:visible, input:visible, select:visible, summary:visible").count()
+    reached = 0
+    for _ in range(controls + 2):
+        page.keyboard.press("Tab")
+        state = page.evaluate(
+            "(() => { const e = document.activeElement; if (e === document.body) return null;"
+            " return {width: getComputedStyle(e).outlineWidth, style: getComputedStyle(e).outlineStyle}; })()"
+        )
+        if state is None:
+            break
+        reached += 1
+        assert state["style"] == "solid"
+        assert state["width"] == "3px"
+    assert reached >= controls
+
+
+def test_keys_move_in_the_inbox_and_acknowledge(fresh_site: str, visit: MakeVisit) -> None:
+    seen = visit(fresh_site)
+    page = seen.open()
+    seen.sign_in(page, AUTHORITY)
+    page.goto(f"{fresh_site}/inbox")
+    first, second = page.locator("[data-open]").all()
+    page.keyboard.press("j")  # outside of the list a key does nothing
+    expect(first).not_to_be_focused()
+    first.focus()
+    page.keyboard.press("j")
+    expect(second).to_be_focused()
+    page.keyboard.press("k")
+    expect(first).to_be_focused()
+    page.keyboard.press("a")
+    expect(page.locator("[data-acknowledge]").first).to_be_focused()
+    expect(page.get_by_text("Acknowledged by you")).to_have_count(0)  # moving there decides nothing
+    page.keyboard.press("Enter")
+    done = page.get_by_text("Acknowledged by you, 12:00 UTC")
+    expect(done).to_be_visible()
+    assert page.evaluate("document.activeElement.textContent").strip().startswith("Acknowledged by you")
+    expect(page.locator("#count")).to_have_text("1 alert")
+    expect(page.locator("[data-row]")).to_have_count(2)  # the row stays until the next load
+    page.reload()
+    expect(page.locator("[data-row]")).to_have_count(1)
+    seen.assert_quiet()
+
+
+def test_slash_goes_to_the_search(site: str, visit: MakeVisit) -> None:
+    page = visit(site).open()
+    page.goto(site)
+    page.keyboard.press("/")
+    expect(page.locator("#header-search")).to_be_focused()
+    page.keyboard.type("4-FF/")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(f"{site}/substances?q=4-FF%2F")
+
+
+def test_the_filter_works_on_change_and_the_address_reproduces_the_list(site: str, visit: MakeVisit) -> None:
+    seen = visit(site)
+    page = seen.open()
+    page.goto(f"{site}/substances")
+    page.get_by_label("Chemical group").focus()
+    page.get_by_label("Chemical group").select_option("fentanyl_analogue")
+    expect(page.locator("#count")).to_have_text("2 substances")
+    expect(page.get_by_label("Chemical group")).to_be_focused()
+    assert "group=fentanyl_analogue" in page.url
+    page.locator("main .row-title").first.click()
+    expect(page.locator("h1")).to_have_text("para-Fluorofentanyl")
+    page.go_back()
+    expect(page.locator("#count")).to_have_text("2 substances")
+    expect(page.get_by_label("Chemical group")).to_have_value("fentanyl_analogue")
+    seen.assert_quiet()
+
+
+def test_everything_works_without_script(fresh_site: str, visit: MakeVisit) -> None:
+    seen = visit(fresh_site, script=False)
+    page = seen.open()
+    seen.sign_in(page, AUTHORITY)
+    page.get_by_label("Search substance: name, CAS or InChIKey").fill("p-fluorofentanyl")
+    page.get_by_role("button", name="Search").click()
+    page.locator("main .row-title").click()
+    page.get_by_text("Table: para-Fluorofentanyl").first.click()
+    expect(page.get_by_role("button", name="Copy")).to_have_count(0)
+    page.goto(f"{fresh_site}/inbox")
+    page.get_by_role("button", name="Acknowledge").first.click()
+    expect(page.get_by_text("Acknowledged by you, 12:00 UTC")).to_be_visible()
+    assert "/inbox" in page.url
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("link", name="Sign in", exact=True)).to_be_visible()
+
+
+def test_acknowledge_is_in_the_first_view_of_a_phone(site: str, visit: MakeVisit) -> None:
+    seen = visit(site, width=390)
+    page = seen.open()
+    seen.sign_in(page, AUTHORITY)
+    page.goto(f"{site}/inbox")
+    page.locator("[data-open]").first.click()
+    box = page.get_by_role("button", name="Acknowledge").bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] <= 900
+    assert box["height"] >= 44
+
+
+def test_only_one_drawing_shows_at_each_width(site: str, visit: MakeVisit) -> None:
+    seen = visit(site)
+    page = seen.open()
+    SUBSTANCE(page, site)
+    for width, shown, hidden in ((1280, "wide", "narrow"), (390, "narrow", "wide")):
+        page.set_viewport_size({"width": width, "height": 900})
+        expect(page.locator(f"#by-month .chart-{shown}")).to_be_visible()
+        expect(page.locator(f"#by-month .chart-{hidden}")).to_be_hidden()
+
+
+def test_dark_pages_draw_light_bars(site: str, visit: MakeVisit) -> None:
+    """The same picture serves both themes: its colours come from the style sheet."""
+
+    def bar(scheme: str) -> str:
+        page = visit(site, scheme=scheme).open()
+        SUBSTANCE(page, site)
+        colour: str = page.evaluate(
+            "getComputedStyle(document.querySelector('#by-country .chart-wide [fill=\"var(--confirmed)\"]')).fill"
+        )
+        return colour
+
+    assert bar("light") == "rgb(14, 53, 87)"
+    assert bar("dark") == "rgb(213, 232, 250)"
+
+
+@pytest.mark.parametrize("name", ["substance", "alert"])
+def test_page_prints_on_paper(site: str, visit: MakeVisit, tmp_path: Path, name: str) -> None:
+    email, go = PAGES[name]
+    seen = visit(site)
+    page = seen.open()
+    assert email
+    seen.sign_in(page, email)
+    go(page, site)
+    path = tmp_path / "page.pdf"
+    page.pdf(path=str(path), format="A4")
+    assert path.read_bytes().startswith(b"%PDF")
+    page.emulate_media(media="print")
+    expect(page.locator("nav.nav")).to_be_hidden()
+    expect(page.locator(".print-only")).to_be_visible()
+    page.set_viewport_size({"width": 794, "height": 1123})
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
