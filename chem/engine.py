@@ -3,7 +3,6 @@ changed."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -25,6 +24,7 @@ from chem.classes import (
     trial_of,
 )
 from chem.derivatives import Derivatives, DerivedHit
+from chem.described import entry_info, instrument_info
 from chem.drawings import settled
 from chem.errors import DataError, StructureError, StructureProblem
 from chem.groups import groups_of, load_groups
@@ -54,12 +54,10 @@ from chem.values import (
     Basis,
     Certainty,
     Coverage,
-    EditionInfo,
     EntryInfo,
     Identity,
     InChIKey,
     InstrumentInfo,
-    LegalStatus,
     Match,
     ProposedGroup,
     Reason,
@@ -70,7 +68,7 @@ from chem.values import (
     StructureFormat,
     TextStatus,
 )
-from chem.verdicts import in_order, order_of, status_of, status_of_set
+from chem.verdicts import assessment_of_set, in_order, order_of, status_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +287,7 @@ class Engine:
         assessments = [self._assess(e, as_of, asked, analogues, home) for e in examined.values()]
         if len(assessments) == 1:
             return assessments[0]
-        return _set_of(assessments, analogues)
+        return assessment_of_set(assessments, analogues)
 
     def assess_identity(
         self,
@@ -495,24 +493,8 @@ class Engine:
 
     def instruments(self) -> tuple[InstrumentInfo, ...]:
         """Every instrument with its editions, rules and counts, in the contract's order."""
-        return tuple(self._instrument_info(instrument) for instrument in self._instruments)
-
-    def _instrument_info(self, instrument: Instrument) -> InstrumentInfo:
-        counts = Counter(entry.text_status.value for entry in instrument.entries)
-        return InstrumentInfo(
-            id=instrument.id,
-            title=instrument.title,
-            country=instrument.country,
-            source=instrument.source,
-            editions=tuple(
-                EditionInfo(id=e.id, valid_from=e.from_, source=e.source) for e in instrument.editions
-            ),
-            schedules=instrument.order,
-            entries=len(instrument.entries),
-            entries_with_structure=sum(bool(entry.smiles) for entry in instrument.entries),
-            entries_by_text_status={status.value: counts.get(status.value, 0) for status in TextStatus},
-            rules=self.rules(instrument.id),
-            not_coded=instrument.not_coded,
+        return tuple(
+            instrument_info(instrument, self.rules(instrument.id)) for instrument in self._instruments
         )
 
     def entries(self, instrument: str, *, as_of: date) -> tuple[EntryInfo, ...]:
@@ -525,7 +507,7 @@ class Engine:
                 as_of, not_before=entry.not_before, effective_from=entry.effective_from, until=entry.until
             )
             if when is not InForce.NO:
-                found.append(_entry_info(entry, keys.get(id(entry))))
+                found.append(entry_info(entry, keys.get(id(entry))))
         return tuple(found)
 
     def groups_of(self, identity: Identity) -> tuple[ProposedGroup, ...]:
@@ -563,27 +545,6 @@ def _load_again(extra: tuple[Path, ...]) -> Engine:
     return Engine.load(extra)
 
 
-def _entry_info(entry: Entry, key: str | None) -> EntryInfo:
-    return EntryInfo(
-        instrument=entry.instrument,
-        schedule=entry.schedule,
-        name=entry.name,
-        synonyms=entry.synonyms,
-        cas=entry.cas,
-        smiles=entry.smiles,
-        parent_inchikey=key,
-        stereo=entry.stereo.value if entry.stereo else None,
-        as_is=entry.as_is,
-        not_before=entry.not_before,
-        effective_from=entry.effective_from,
-        until=entry.until,
-        text_status=entry.text_status,
-        structure_check=entry.structure_check,
-        notes=entry.notes,
-        source=entry.source,
-    )
-
-
 def _substance_again(identity: Identity) -> Substance:
     """The molecule of a stored identity, its other stereo forms from the groups it was drawn with."""
     mol = read_smiles(identity.parent_smiles)
@@ -597,47 +558,3 @@ def _substance_again(identity: Identity) -> Substance:
         others = settle_stereo(drawn)[1]
     keys = (identity.parent_inchikey, *(inchikey_of(other) for other in others))
     return Substance(identity=identity, mol=mol, keys=keys, others=others)
-
-
-def _set_of(assessments: list[Assessment], analogues: int) -> Assessment:
-    """A set of candidates as one assessment: a match is certain only where every candidate has it so."""
-    places: dict[tuple[str, str, str, str], list[tuple[int, Match]]] = {}
-    for number, assessment in enumerate(assessments):
-        for match in assessment.matches:
-            key = (match.instrument, match.schedule, match.entry, match.rule)
-            places.setdefault(key, []).append((number, match))
-    matches: list[Match] = []
-    for found in places.values():
-        holders = {number for number, _ in found}
-        number, first = found[0]
-        sure = len(holders) == len(assessments) and all(m.certainty is Certainty.CERTAIN for _, m in found)
-        captured = any(m.captured for _, m in found)
-        matches.append(
-            replace(
-                first,
-                certainty=Certainty.CERTAIN if sure else Certainty.POSSIBLE,
-                reason=None if sure else first.reason or Reason.AMBIGUOUS_STRUCTURE,
-                captured=captured,
-                candidate=number if len(holders) == 1 else None,
-            )
-        )
-    names = list(assessments[0].status_by_instrument)
-    best: dict[tuple[str, str], Analogue] = {}
-    for assessment in assessments:
-        for analogue in assessment.analogues:
-            name = (analogue.instrument, analogue.entry)
-            if name not in best or best[name].similarity < analogue.similarity:
-                best[name] = analogue
-    return Assessment(
-        identity=None,
-        matches=in_order(matches),
-        candidates=tuple(assessments),
-        legal_status=status_of_set([a.legal_status for a in assessments]),
-        status_by_instrument={
-            n: status_of_set([a.status_by_instrument[n] for a in assessments]) for n in names
-        },
-        analogues=tuple(sorted(best.values(), key=lambda a: (-a.similarity, a.entry))[:analogues]),
-    )
-
-
-__all__ = ["Engine", "LegalStatus"]
