@@ -29,7 +29,7 @@ from chem.drawings import settled
 from chem.errors import DataError, StructureError, StructureProblem
 from chem.groups import groups_of, load_groups
 from chem.identity import Substance, reported, substances_of
-from chem.listed import Form, Hit, ListedIndex
+from chem.listed import Form, Hit, Indexed, ListedIndex
 from chem.normalise import (
     NORMALISATION_VERSION,
     Component,
@@ -189,7 +189,7 @@ class Engine:
             "same substance.",
         )
         identity = substance.identity
-        return replace(substance, identity=replace(identity, warnings=(*identity.warnings, note)))
+        return substance.with_identity(replace(identity, warnings=(*identity.warnings, note)))
 
     def _mixture(
         self,
@@ -341,7 +341,7 @@ class Engine:
     def _matches(self, substance: Substance, as_of: date | None, asked: Sequence[str]) -> list[Match]:
         """All matches of one substance; without a date, of everything in the data."""
         found: list[Match] = []
-        as_is = self._listed.as_they_are.get(substance.identity.inchikey, ())
+        as_is = self._as_it_is(substance.identity)
         for indexed in as_is:
             if indexed.entry.instrument in asked:
                 hit = Hit(
@@ -362,7 +362,7 @@ class Engine:
         for derived in self._derivatives.hits(form, own):
             if derived.hit.indexed.entry.instrument in asked:
                 found.extend(self._match(derived.hit, as_of, substance, derived))
-        drawn = replace(substance, mol=settled(substance.mol))
+        drawn = _drawn_for_law(substance)
         gates = Gates(drawn.mol)
         for rule in self._rules:
             if rule.instrument in asked and gates.open_to(rule):
@@ -371,6 +371,14 @@ class Engine:
                     found.append(match)
         if self._isomers is not None and self._isomers.instrument in asked:
             found.extend(isomer_matches(self._isomers, drawn, own, as_of))
+        return found
+
+    def _as_it_is(self, identity: Identity) -> Sequence[Indexed]:
+        """Entries that match only as themselves: by what was reported, or without its labels where nothing
+        was removed."""
+        found = self._listed.as_they_are.get(identity.inchikey, ())
+        if not found and identity.isotopes and not identity.removed:
+            found = self._listed.as_they_are.get(identity.parent_inchikey, ())
         return found
 
     def try_rule(self, rule_id: str, structure: Structure, as_of: date) -> tuple[RuleTrial, ...]:
@@ -385,14 +393,14 @@ class Engine:
             isomers = self._isomers
             return tuple(
                 isomer_trial_of(isomers, s, self._listed.hits(Form.of(s)), as_of)
-                for s in (replace(x, mol=settled(x.mol)) for x in examined.substances)
+                for s in (_drawn_for_law(x) for x in examined.substances)
             )
         texts = [rule for rule in self._rules if rule.id == rule_id]
         if not texts:
             raise KeyError(f"unknown rule: {rule_id}")
         rule = next((r for r in texts if is_text_on(r, as_of) is not InForce.NO), texts[-1])
         return tuple(
-            trial_of(rule, replace(s, mol=settled(s.mol)), self._listed.hits(Form.of(s)), as_of)
+            trial_of(rule, _drawn_for_law(s), self._listed.hits(Form.of(s)), as_of)
             for s in examined.substances
         )
 
@@ -545,6 +553,11 @@ def _load_again(extra: tuple[Path, ...]) -> Engine:
     return Engine.load(extra)
 
 
+def _drawn_for_law(substance: Substance) -> Substance:
+    mol = settled(substance.mol)
+    return substance if mol is substance.mol else substance.drawn_as(mol)
+
+
 def _substance_again(identity: Identity) -> Substance:
     """The molecule of a stored identity, its other stereo forms from the groups it was drawn with."""
     mol = read_smiles(identity.parent_smiles)
@@ -557,4 +570,4 @@ def _substance_again(identity: Identity) -> Substance:
             raise StructureError(StructureProblem.UNREADABLE, "the stored stereo groups cannot be read")
         others = settle_stereo(drawn)[1]
     keys = (identity.parent_inchikey, *(inchikey_of(other) for other in others))
-    return Substance(identity=identity, mol=mol, keys=keys, others=others)
+    return Substance(identity, mol, None, keys)
