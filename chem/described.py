@@ -16,9 +16,7 @@ def instrument_info(instrument: Instrument, rules: tuple[RuleInfo, ...]) -> Inst
         title=instrument.title,
         country=instrument.country,
         source=instrument.source,
-        editions=tuple(
-            EditionInfo(id=e.id, valid_from=e.from_, source=e.source) for e in instrument.editions
-        ),
+        editions=tuple(EditionInfo(id=e.id, valid_from=e.from_, source=e.source) for e in instrument.editions),
         schedules=instrument.order,
         entries=len(instrument.entries),
         entries_with_structure=sum(bool(entry.smiles) for entry in instrument.entries),

@@ -387,10 +387,7 @@ class Engine:
         if not texts:
             raise KeyError(f"unknown rule: {rule_id}")
         rule = next((r for r in texts if is_text_on(r, as_of) is not InForce.NO), texts[-1])
-        return tuple(
-            trial_of(rule, _drawn_for_law(s), self._listed.hits(Form.of(s)), as_of)
-            for s in examined.substances
-        )
+        return tuple(trial_of(rule, _drawn_for_law(s), self._listed.hits(Form.of(s)), as_of) for s in examined.substances)
 
     def rules(self, instrument: str | None = None) -> tuple[RuleInfo, ...]:
         """Every dated text of every class rule, of one instrument where named."""
@@ -484,9 +481,7 @@ class Engine:
 
     def instruments(self) -> tuple[InstrumentInfo, ...]:
         """Every instrument with its editions, rules and counts, in the contract's order."""
-        return tuple(
-            instrument_info(instrument, self.rules(instrument.id)) for instrument in self._instruments
-        )
+        return tuple(instrument_info(instrument, self.rules(instrument.id)) for instrument in self._instruments)
 
     def entries(self, instrument: str, *, as_of: date) -> tuple[EntryInfo, ...]:
         """The entries of one instrument that bind, or may bind, on a date; those without structure too."""

@@ -30,9 +30,7 @@ class Substance:
     centres. The numbered molecule is made when law first asks for it.
     """
 
-    def __init__(
-        self, identity: Identity, source: Mol, order: tuple[int, ...] | None, keys: tuple[str, ...]
-    ) -> None:
+    def __init__(self, identity: Identity, source: Mol, order: tuple[int, ...] | None, keys: tuple[str, ...]) -> None:
         self.identity = identity
         self.keys = keys
         self._source = source

@@ -92,8 +92,6 @@ def assessment_of_set(assessments: list[Assessment], analogues: int) -> Assessme
         matches=in_order(matches),
         candidates=tuple(assessments),
         legal_status=status_of_set([a.legal_status for a in assessments]),
-        status_by_instrument={
-            n: status_of_set([a.status_by_instrument[n] for a in assessments]) for n in names
-        },
+        status_by_instrument={n: status_of_set([a.status_by_instrument[n] for a in assessments]) for n in names},
         analogues=tuple(sorted(best.values(), key=lambda a: (-a.similarity, a.entry))[:analogues]),
     )

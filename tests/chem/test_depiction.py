@@ -12,9 +12,7 @@ from chem.errors import StructureError
 HEROIN = "CC(=O)Oc1ccc2c3c1O[C@H]1[C@@H](OC(C)=O)C=C[C@H]4[C@@H](C2)N(C)CC[C@@]341"
 
 
-@pytest.mark.parametrize(
-    "smiles", [HEROIN, "CCO", "[Na+].[Cl-]", "C[S+]([O-])C", "CC(N)Cc1ccccc1Br", "[2H]C"]
-)
+@pytest.mark.parametrize("smiles", [HEROIN, "CCO", "[Na+].[Cl-]", "C[S+]([O-])C", "CC(N)Cc1ccccc1Br", "[2H]C"])
 def test_no_style_no_prolog_no_script_no_fixed_black(smiles: str) -> None:
     svg = depict_svg(smiles, (0, 1))
     assert svg.startswith("<svg ")

@@ -137,8 +137,6 @@ def test_pentavalent_nitrogen_morphine_derivatives(screen: Callable[..., Assessm
 
 
 def test_the_atoms_of_an_ester_are_those_of_the_group(screen: Callable[..., Assessment]) -> None:
-    (match,) = screen(
-        "CC(=O)O[C@H]1C=C[C@H]2[C@H]3Cc4ccc(O)c5c4[C@@]2(CCN3C)[C@H]1O5.Cl", instruments=("UN-1961",)
-    ).matches
+    (match,) = screen("CC(=O)O[C@H]1C=C[C@H]2[C@H]3Cc4ccc(O)c5c4[C@@]2(CCN3C)[C@H]1O5.Cl", instruments=("UN-1961",)).matches
     assert match.atoms == (1, 2, 3, 4)
     assert "Morphine" in match.explanation

@@ -80,11 +80,7 @@ def test_matches_come_in_the_order_of_the_contract(screen: Callable[..., Assessm
         assert list(found) == sorted(found, key=order_of)
         captured = [m.captured for m in found]
         assert captured == sorted(captured, reverse=True)
-    schedules = [
-        m.schedule
-        for m in screen("CCC(=O)N(c1ccccc1)C1CCN(CCc2ccccc2)CC1C").matches
-        if m.instrument == "UN-1961"
-    ]
+    schedules = [m.schedule for m in screen("CCC(=O)N(c1ccccc1)C1CCN(CCc2ccccc2)CC1C").matches if m.instrument == "UN-1961"]
     assert schedules == ["IV", "I"]
 
 
@@ -135,11 +131,7 @@ def test_a_class_match_accounts_for_every_heavy_atom(screen: Callable[..., Asses
 
 
 def test_a_named_substance_meets_the_class_and_is_not_captured(screen: Callable[..., Assessment]) -> None:
-    (match,) = [
-        m
-        for m in screen("CCC(=O)N(c1ccccc1)C1(COC)CCN(CCc2cccs2)CC1").matches
-        if m.rule.startswith("us-csa/f")
-    ]
+    (match,) = [m for m in screen("CCC(=O)N(c1ccccc1)C1(COC)CCN(CCc2cccs2)CC1").matches if m.rule.startswith("us-csa/f")]
     assert not match.captured
     assert match.captured_elsewhere is not None
     assert "Sufentanil" in match.captured_elsewhere
