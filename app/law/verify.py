@@ -44,9 +44,8 @@ def _verify_one(engine: Engine, info: InstrumentInfo, as_of: date) -> Instrument
                 trials = engine.try_rule(rule.id, structure, day)
                 met = any(trial.verdict is not Verdict.OUT for trial in trials)
                 if met is not wanted:
-                    failures.append(
-                        f"{rule.id}: {text} is {'not met' if wanted else 'met'}, but stands as a {'hit' if wanted else 'near miss'}"
-                    )
+                    kind = "hit" if wanted else "near miss"
+                    failures.append(f"{rule.id}: {text} stands as a {kind}, but the rule is {'met' if met else 'not met'}")
     states = Counter(info.entries_by_text_status)
     states.update(Counter(rule.text_status.value for rule in info.rules))
     return InstrumentCheck(
