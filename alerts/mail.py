@@ -101,3 +101,21 @@ def reminder_message(
     subject = f"[{label}] [{SEVERITY[view.level]}] Overdue by {overdue_by}: an alert waits for an answer"
     text = f"{label}\n\nAn alert of level {view.level} still waits for an answer: {identity.web}/alerts/{view.id}\n\n{label}\n"
     return _message(identity, to, subject, text, message_id=message_id, at=at)
+
+
+_ENDPOINT = {
+    "disabled": "An endpoint was disabled: nothing is sent to it until its owner enables it again. What waits for it is kept.",
+    "soon-disabled": "An endpoint has taken nothing for four days. It is disabled in 24 hours unless a delivery succeeds.",
+    "blocked": "An endpoint was not called: its address is outside the rules for outgoing requests.",
+    "refused": "An endpoint refuses deliveries. They are tried again for about three days.",
+}
+
+
+def endpoint_message(
+    reason: str, endpoint: str, error: str | None, *, identity: MailIdentity, to: str, at: datetime, message_id: str
+) -> EmailMessage:
+    """Tells owner or operator what happened to an endpoint; `endpoint` is its id, never its secret or full address."""
+    what = _ENDPOINT[reason]
+    last = one_line(error or "none", 300)
+    text = f"{what}\n\nEndpoint: {endpoint}\nLast error: {last}\n\n{identity.web}/v1/subscriptions/{endpoint}\n"
+    return _message(identity, to, f"Alerts: {what.partition(':')[0].partition('.')[0]}", text, message_id=message_id, at=at)

@@ -24,7 +24,7 @@ from app.context import AppContext
 from app.notifications.evaluation_queue import enqueue_daily
 from app.notifications.mailing import enqueue_digests
 from app.persistence.models import Attempt, IdempotencyRecord, Subscription, Task
-from app.persistence.outbox import insert_once, repair_parked, task_values
+from app.persistence.tasks import insert_once, repair_parked, task_values
 
 log = logging.getLogger("nps.scheduler")
 
@@ -177,7 +177,7 @@ def housekeeping(session: Session, now: datetime) -> None:
     """
     session.execute(delete(IdempotencyRecord).where(IdempotencyRecord.created_at < now - IDEMPOTENCY_KEPT))
     old = select(Task.id).where(
-        Task.topic.in_(("tick", "fanout", "publish", "heartbeat", "ping", "confirm", "digest", "evaluate", "remind")),
+        Task.topic.in_(("tick", "fanout", "publish", "heartbeat", "ping", "confirm", "digest", "evaluate", "remind", "tell")),
         Task.state.in_(("done", "cancelled")),
         Task.done_at < now - INTERNAL_KEPT,
     )

@@ -30,6 +30,7 @@ from app.notifications.fanout import fanout_handler, publish_handler
 from app.notifications.mailing import confirm_handler, digest_handler, smtp_channel
 from app.notifications.secrets import SecretBox
 from app.notifications.sending import deliver_handler, ping_handler
+from app.notifications.telling import tell_handler
 from app.persistence.models import Task
 from app.persistence.outbox import SqlOutbox
 from app.scheduler import Scheduler, tick_handler
@@ -88,6 +89,7 @@ class Worker:
             "deliver": deliver_handler(self._context, channel, box, mail),
             "evaluate": evaluate_handler(self._context, self.store.renew),
             "escalate": escalate_handler(self._context),
+            "tell": tell_handler(self._context, mail),
             "remind": remind_handler(self._context, mail),
             "confirm": confirm_handler(self._context, mail),
             "digest": digest_handler(self._context, mail),

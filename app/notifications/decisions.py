@@ -14,7 +14,7 @@ from app.notifications.raising import LIVE_STATES, RELEASE
 from app.notifications.revisions import current_revision, follow, next_revision
 from app.persistence.base import new_id
 from app.persistence.models import Acknowledgement, Alert, AlertApproval
-from app.persistence.outbox import insert_once
+from app.persistence.tasks import insert_once
 from app.problems import Problem
 
 

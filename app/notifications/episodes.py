@@ -16,7 +16,7 @@ from app.notifications.revisions import Draft, add_evidence, current_revision, f
 from app.notifications.series import Finding
 from app.persistence.base import new_id
 from app.persistence.models import Alert, AlertApproval, AlertKey, AlertRevision
-from app.persistence.outbox import insert_once
+from app.persistence.tasks import insert_once
 
 EPISODE_GAP = {"spike": timedelta(weeks=4), "cluster": timedelta(days=30), "rapid_spread": timedelta(days=90)}
 MOST_EVIDENCE = 500

@@ -22,7 +22,7 @@ from app.notifications import queries
 from app.notifications.mailing import NO_RELAY, identity_of, sent
 from app.notifications.raising import LIVE_STATES
 from app.persistence.models import Alert, AlertRevision, Organisation, Person, Subscription, Task
-from app.persistence.outbox import insert_once, task_values
+from app.persistence.tasks import insert_once, task_values
 
 CLOCKS = {3: timedelta(hours=24), 4: timedelta(hours=4)}
 STEP_AFTER = {3: timedelta(hours=2), 4: timedelta(minutes=30)}

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from app.persistence.models import Task
-from app.persistence.outbox import insert_once, task_values
+from app.persistence.tasks import insert_once, task_values
 
 DELAY = timedelta(seconds=90)
 LOOK_BACK = timedelta(minutes=10)

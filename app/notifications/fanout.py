@@ -16,7 +16,7 @@ from app.notifications import queries
 from app.notifications.bodies import body_row, load_subject
 from app.notifications.escalation import start_clocks
 from app.persistence.models import Alert, AlertRevision, Body, FeedItem, Organisation, Subscription, Task
-from app.persistence.outbox import cancel_tasks, insert_all_once, task_values
+from app.persistence.tasks import cancel_tasks, insert_all_once, task_values
 
 HEARING_STATES = ("active", "paused", "disabled")
 

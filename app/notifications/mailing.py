@@ -19,7 +19,7 @@ from app.context import AppContext
 from app.notifications import queries
 from app.notifications.queries import Found
 from app.persistence.models import Alert, AlertRevision, Organisation, Subscription, Task
-from app.persistence.outbox import insert_once, task_values
+from app.persistence.tasks import insert_once, task_values
 
 CONFIRM_PATH = "/v1/subscriptions/{id}/confirm/{token}"
 DIGEST_SPAN = timedelta(days=7)

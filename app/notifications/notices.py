@@ -17,7 +17,7 @@ from app.notifications.revisions import Draft, write_revision
 from app.notifications.schemas import MeasureIn, NoticeIn
 from app.persistence.base import new_id
 from app.persistence.models import Alert, AlertKey, Measure, Organisation, Substance
-from app.persistence.outbox import insert_once
+from app.persistence.tasks import insert_once
 from app.problems import FieldError, Problem
 from app.regions import region_of
 

@@ -19,7 +19,7 @@ from app.notifications.evaluation_queue import enqueue
 from app.notifications.revisions import Draft, add_evidence, current_revision, follow, next_revision, write_revision
 from app.persistence.base import new_id
 from app.persistence.models import Alert, AlertApproval, AlertEvidence, AlertKey, HarmCase, Report
-from app.persistence.outbox import insert_once
+from app.persistence.tasks import insert_once
 from app.regions import region_of
 
 RELEASE = ReleasePolicy()

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from alerts.policies import Audience
 from alerts.values import Texts
 from app.persistence.models import Alert, AlertEvidence, AlertRevision, Task
-from app.persistence.outbox import insert_once, task_values
+from app.persistence.tasks import insert_once, task_values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from app.notifications.bodies import Subject, body_row, load_subject, view_for
 from app.notifications.fanout import message_id, sequence_group
 from app.notifications.secrets import SecretBox, live_secrets
 from app.persistence.models import Body, Organisation, Subscription, Task
-from app.persistence.outbox import insert_once, unpark_lane
+from app.persistence.tasks import insert_once, unpark_lane
 
 CATCH_UP_SECONDS = 0.2
 

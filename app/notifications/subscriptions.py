@@ -23,7 +23,7 @@ from app.notifications.schemas import RedeliverIn, SubscriptionIn, SubscriptionP
 from app.notifications.secrets import SecretBox, with_new_secret
 from app.notifications.sending import CATCH_UP_SECONDS, activate
 from app.persistence.models import Subscription, Task
-from app.persistence.outbox import PRIORITY_PING, cancel_tasks, insert_once, park_lane, task_values, unpark_lane
+from app.persistence.tasks import PRIORITY_PING, cancel_tasks, insert_once, park_lane, task_values, unpark_lane
 from app.problems import FieldError, Problem
 
 # one address, no display name, no line ends; the relay decides the rest

@@ -10,115 +10,29 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Table, exists, func, insert, or_, select, text, update
-from sqlalchemy.dialects.postgresql import insert as pg_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import exists, func, insert, or_, select, text, update
 from sqlalchemy.orm import Session, aliased
 
 from alerts.outbox import LANE_LIMIT, LEASE_SECONDS, Result, TaskItem
 from alerts.retry import BreakerPolicy, Health, RetryPolicy, failed, given_up, next_attempt, succeeded
-from app.persistence.base import Base, new_id
+from app.persistence.base import new_id
 from app.persistence.models import Attempt, Subscription, Task
 from app.persistence.session import Database
+from app.persistence.tasks import BATCH, insert_once, park_lane, task_values, unpark_lane
 
 CLAIM_LOCK = 0x4E50535F  # one number for the whole service, so that claims wait for one another
 PRIORITIES = (9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
-PRIORITY_PING = 9
 UNFINISHED = ("ready", "leased", "parked")
 QUARANTINE_AT = 3
 POISON_AT = 8
 LANE_LIMITS = {"publish": 1, "fanout": 4, "evaluate": 2}
-BATCH = 100
 INTERNAL_RETRY_CAP = timedelta(minutes=10)
 SENT_TOPICS = frozenset({"deliver", "ping", "heartbeat", "confirm", "digest", "remind"})
 QUARANTINE_WAIT = timedelta(seconds=30)
-
-
-def insert_once(session: Session, model: type[Base], values: dict[str, Any]) -> bool:
-    """Insert a row unless one with the same unique key is there; whether it was inserted. Waits for a transaction that is about
-    to.
-    """
-    return insert_all_once(session, model, [values]) == 1
-
-
-def insert_all_once(session: Session, model: type[Base], rows: Sequence[dict[str, Any]]) -> int:
-    """Insert these rows, leaving out those whose unique key is taken; the number inserted."""
-    if not rows:
-        return 0
-    table = model.__table__
-    assert isinstance(table, Table)
-    dialect_insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else pg_insert
-    inserted = 0
-    for start in range(0, len(rows), BATCH):
-        statement = dialect_insert(table).values(list(rows[start : start + BATCH])).on_conflict_do_nothing()
-        inserted += len(session.execute(statement.returning(*table.primary_key.columns)).all())
-    return inserted
-
-
-def task_values(
-    *,
-    topic: str,
-    key: str,
-    lane: str,
-    priority: int,
-    payload: dict[str, Any],
-    now: datetime,
-    run_at: datetime | None = None,
-    seq_group: str | None = None,
-    seq_no: int | None = None,
-    state: str = "ready",
-) -> dict[str, Any]:
-    """The row of a new task, to be inserted with `insert_once` in the transaction of what causes it."""
-    return {
-        "id": new_id(),
-        "topic": topic,
-        "key": key,
-        "lane": lane,
-        "seq_group": seq_group,
-        "seq_no": seq_no,
-        "priority": priority,
-        "state": state,
-        "run_at": run_at or now,
-        "payload": payload,
-        "attempts": 0,
-        "crashes": 0,
-        "created_at": now,
-    }
-
-
-def park_lane(session: Session, lane: str) -> None:
-    """Set the waiting tasks of an endpoint aside: it is paused, disabled, or its breaker is open."""
-    session.execute(update(Task).where(Task.lane == lane, Task.topic == "deliver", Task.state == "ready").values(state="parked"))
-
-
-def unpark_lane(session: Session, lane: str, now: datetime, *, interval: float) -> int:
-    """Make the parked tasks of an endpoint due again, oldest first, one every `interval` seconds; the number of them."""
-    waiting = session.scalars(
-        select(Task.id).where(Task.lane == lane, Task.state == "parked").order_by(Task.created_at, Task.id)
-    ).all()
-    rows = [
-        {"id": task_id, "state": "ready", "run_at": now + timedelta(seconds=i * interval)} for i, task_id in enumerate(waiting)
-    ]
-    if rows:
-        session.execute(update(Task), rows)
-    return len(rows)
-
-
-def cancel_tasks(session: Session, task_ids: Collection[str], reason: str, now: datetime) -> int:
-    """Cancel those that are not finished and not being sent; the number of them. `reason` stays with the row."""
-    if not task_ids:
-        return 0
-    statement = (
-        update(Task)
-        .where(Task.id.in_(task_ids), Task.state.in_(("ready", "parked", "dead")))
-        .values(state="cancelled", last_error=reason, done_at=now)
-        .returning(Task.id)
-    )
-    return len(session.execute(statement).all())
 
 
 class SqlOutbox:
@@ -428,6 +342,7 @@ class SqlOutbox:
             subscription.state = "disabled"
             why = "the receiver says it is gone (410)" if gone else f"no success for 5 days; last: {result.error}"
             subscription.last_error = f"disabled: {why}"
+        self._tell(session, subscription, result, health, now)
         if subscription.state != "active" or health.breaker == "open":
             row.state = "parked"
             session.flush()
@@ -439,6 +354,28 @@ class SqlOutbox:
         else:
             row.state, row.run_at = "ready", at
 
+    def _tell(self, session: Session, subscription: Subscription, result: Result, health: Health, now: datetime) -> None:
+        """Enqueue word to owner and operator, once a run of failures and reason."""
+        reasons = []
+        if subscription.state == "disabled":
+            reasons.append("disabled")
+        elif health.fail_since is not None and now - health.fail_since >= self._breaker.disable_warning:
+            reasons.append("soon-disabled")
+        if result.outcome == "blocked":
+            reasons.append("blocked")
+        elif result.status is not None and 400 <= result.status < 500 and result.status not in (410, 429):
+            reasons.append("refused")
+        for reason in reasons:
+            values = task_values(
+                topic="tell",
+                key=f"{subscription.id}:{reason}:{(health.fail_since or now).isoformat()}",
+                lane="tell",
+                priority=2,
+                payload={"subscription": subscription.id, "reason": reason},
+                now=now,
+            )
+            insert_once(session, Task, values)
+
     @staticmethod
     def _keep_health(subscription: Subscription, health: Health) -> None:
         subscription.breaker = health.breaker
@@ -446,14 +383,3 @@ class SqlOutbox:
         subscription.fail_since = health.fail_since
         subscription.probe_at = health.probe_at
         subscription.last_success_at = health.last_success_at
-
-
-def repair_parked(session: Session, now: datetime, *, interval: float = 0.2) -> int:
-    """Make due again what is parked though its endpoint is active with a closed breaker; the number of tasks. A safety net."""
-    lanes: Iterable[str] = session.scalars(
-        select(Task.lane)
-        .join(Subscription, Subscription.id == Task.lane)
-        .where(Task.state == "parked", Subscription.state == "active", Subscription.breaker == "closed")
-        .distinct()
-    ).all()
-    return sum(unpark_lane(session, lane, now, interval=interval) for lane in lanes)

@@ -157,6 +157,27 @@ def test_greylisting_is_tried_again_with_the_same_message_id_and_a_refusal_disab
     assert post.box.messages[1]["Message-ID"].startswith(f"<{task_id}@")
 
 
+def test_owner_and_operator_are_told_once_that_an_endpoint_was_disabled(post: Post) -> None:
+    from app.auth import accounts
+
+    authority, operator = post.world.org("authority"), post.world.org("operator")
+    with post.context.database.write() as session:
+        for org, email, role in ((authority, "owner@a.example", "authority"), (operator, "duty@o.example", "admin")):
+            accounts.create_person(
+                session, org_id=org.id, email=email, name=email, role=role, password="a long password", now=post.context.now()
+            )
+    post.subscribe(post.world.key(authority), "gone@authority.example")
+    post.box.reply = lambda address: "550 no such user" if address.startswith("gone") else "250 OK"
+    for number in range(2):
+        post.store_report(post.world.lab, post.world.substance(f"s{number}", group="other"), first_in=Scope.REGION)
+        post.worker.run_due()
+    told = sorted((message["To"], message["Subject"]) for message in post.box.messages)
+    assert told == [
+        ("duty@o.example", "Alerts: An endpoint was disabled"),
+        ("owner@a.example", "Alerts: An endpoint was disabled"),
+    ]
+
+
 def test_without_a_mail_server_or_with_a_bad_address_no_email_endpoint_is_made(post: Post, client: Any, world: Any) -> None:
     headers = world.key(world.org("authority"))
     wish = {"channel": "email", "address": "a@b.example"}

@@ -13,8 +13,9 @@ from alerts.outbox import DONE, DeliveryLoop, Result, TaskItem
 from alerts.retry import RetryPolicy
 from app.auth import accounts
 from app.persistence.models import Attempt, Subscription, Task
-from app.persistence.outbox import SqlOutbox, cancel_tasks, insert_once, repair_parked, task_values
+from app.persistence.outbox import SqlOutbox
 from app.persistence.session import Database
+from app.persistence.tasks import cancel_tasks, insert_once, repair_parked, task_values
 
 SENT = Result(outcome="done", sent=True, status=200)
 REFUSED = Result(outcome="failed", sent=True, status=500, error="the receiver answered 500")
@@ -255,8 +256,11 @@ def test_five_days_without_success_disable_the_endpoint_and_keep_its_tasks(box: 
     assert down is not None
     assert timedelta(days=5) <= box.clock() - down < timedelta(days=5, hours=1)
     assert box.task(task_id).state == "parked"
+    with box.database.read() as session:
+        told = session.scalars(select(Task.payload).where(Task.topic == "tell").order_by(Task.created_at)).all()
+    assert [payload["reason"] for payload in told] == ["soon-disabled", "disabled"]
     box.clock.forward(days=1)
-    assert box.claim() == []
+    assert [task for task in box.claim() if task.topic == "deliver"] == []
 
 
 def test_gone_disables_at_once(box: Box) -> None:

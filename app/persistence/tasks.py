@@ -1,0 +1,112 @@
+"""Rows of the outbox's table, written in the transaction of what causes them: inserting once, parking, freeing, cancelling."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Table, select, update
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.orm import Session
+
+from app.persistence.base import Base, new_id
+from app.persistence.models import Subscription, Task
+
+PRIORITY_PING = 9
+BATCH = 100
+
+
+def insert_once(session: Session, model: type[Base], values: dict[str, Any]) -> bool:
+    """Insert a row unless one with the same unique key is there; whether it was inserted. Waits for a transaction that is about
+    to.
+    """
+    return insert_all_once(session, model, [values]) == 1
+
+
+def insert_all_once(session: Session, model: type[Base], rows: Sequence[dict[str, Any]]) -> int:
+    """Insert these rows, leaving out those whose unique key is taken; the number inserted."""
+    if not rows:
+        return 0
+    table = model.__table__
+    assert isinstance(table, Table)
+    dialect_insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else pg_insert
+    inserted = 0
+    for start in range(0, len(rows), BATCH):
+        statement = dialect_insert(table).values(list(rows[start : start + BATCH])).on_conflict_do_nothing()
+        inserted += len(session.execute(statement.returning(*table.primary_key.columns)).all())
+    return inserted
+
+
+def task_values(
+    *,
+    topic: str,
+    key: str,
+    lane: str,
+    priority: int,
+    payload: dict[str, Any],
+    now: datetime,
+    run_at: datetime | None = None,
+    seq_group: str | None = None,
+    seq_no: int | None = None,
+    state: str = "ready",
+) -> dict[str, Any]:
+    """The row of a new task, to be inserted with `insert_once` in the transaction of what causes it."""
+    return {
+        "id": new_id(),
+        "topic": topic,
+        "key": key,
+        "lane": lane,
+        "seq_group": seq_group,
+        "seq_no": seq_no,
+        "priority": priority,
+        "state": state,
+        "run_at": run_at or now,
+        "payload": payload,
+        "attempts": 0,
+        "crashes": 0,
+        "created_at": now,
+    }
+
+
+def park_lane(session: Session, lane: str) -> None:
+    """Set the waiting tasks of an endpoint aside: it is paused, disabled, or its breaker is open."""
+    session.execute(update(Task).where(Task.lane == lane, Task.topic == "deliver", Task.state == "ready").values(state="parked"))
+
+
+def unpark_lane(session: Session, lane: str, now: datetime, *, interval: float) -> int:
+    """Make the parked tasks of an endpoint due again, oldest first, one every `interval` seconds; the number of them."""
+    waiting = session.scalars(
+        select(Task.id).where(Task.lane == lane, Task.state == "parked").order_by(Task.created_at, Task.id)
+    ).all()
+    rows = [
+        {"id": task_id, "state": "ready", "run_at": now + timedelta(seconds=i * interval)} for i, task_id in enumerate(waiting)
+    ]
+    if rows:
+        session.execute(update(Task), rows)
+    return len(rows)
+
+
+def cancel_tasks(session: Session, task_ids: Collection[str], reason: str, now: datetime) -> int:
+    """Cancel those that are not finished and not being sent; the number of them. `reason` stays with the row."""
+    if not task_ids:
+        return 0
+    statement = (
+        update(Task)
+        .where(Task.id.in_(task_ids), Task.state.in_(("ready", "parked", "dead")))
+        .values(state="cancelled", last_error=reason, done_at=now)
+        .returning(Task.id)
+    )
+    return len(session.execute(statement).all())
+
+
+def repair_parked(session: Session, now: datetime, *, interval: float = 0.2) -> int:
+    """Make due again what is parked though its endpoint is active with a closed breaker; the number of tasks. A safety net."""
+    lanes: Iterable[str] = session.scalars(
+        select(Task.lane)
+        .join(Subscription, Subscription.id == Task.lane)
+        .where(Task.state == "parked", Subscription.state == "active", Subscription.breaker == "closed")
+        .distinct()
+    ).all()
+    return sum(unpark_lane(session, lane, now, interval=interval) for lane in lanes)

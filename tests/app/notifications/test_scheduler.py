@@ -1,0 +1,102 @@
+"""Ticks: one task a nominal time, whoever inserts it; what was missed is inserted at start."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from alerts.values import Scope
+from app.context import AppContext
+from app.persistence.models import IdempotencyRecord, Task
+from app.scheduler import JOBS, Job, Scheduler, housekeeping, insert_tick, nominal_times
+from app.worker import Worker
+
+MONDAY = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def context(sqlite_database: Any, make_live_context: Any, clock: Any) -> AppContext:
+    context: AppContext = make_live_context(sqlite_database, clock)
+    return context
+
+
+def job(name: str) -> Job:
+    return next(one for one in JOBS if one.name == name)
+
+
+def test_nominal_times_lie_in_the_half_open_span() -> None:
+    assert nominal_times(job("heartbeat"), MONDAY - timedelta(days=7), MONDAY) == [MONDAY]
+    assert nominal_times(job("heartbeat"), MONDAY, MONDAY + timedelta(days=6)) == []
+    assert len(nominal_times(job("housekeeping"), MONDAY, MONDAY + timedelta(hours=3))) == 3
+
+
+def test_two_schedulers_insert_one_task_a_nominal_time(context: Any, clock: Any) -> None:
+    with context.database.write() as session:
+        assert insert_tick(session, "heartbeat", MONDAY, clock())
+        assert not insert_tick(session, "heartbeat", MONDAY, clock())
+
+
+def test_what_was_missed_is_inserted_at_start_and_no_further_back_than_two_days(context: Any, clock: Any) -> None:
+    clock.at = MONDAY - timedelta(days=10)
+    with context.database.write() as session:
+        insert_tick(session, "housekeeping", clock(), clock())
+    clock.at = MONDAY + timedelta(hours=3)
+    first, second = Scheduler(context), Scheduler(context)
+    inserted = first.catch_up()
+    assert second.catch_up() == 0
+    with context.database.read() as session:
+        assert session.scalar(select(func.count()).select_from(Task)) == inserted + 1
+        keys = session.scalars(select(Task.key)).all()
+    assert "heartbeat:2026-11-23T06:00" in keys
+    assert inserted == 48 + 2 + 2  # housekeeping, evaluation of two days, heartbeat and digest
+
+
+def test_a_new_installation_has_missed_nothing(context: Any) -> None:
+    assert Scheduler(context).catch_up() == 0
+
+
+def test_heartbeats_are_signed_and_sent_once(client: Any, context: Any, world: Any, receivers: Any, clock: Any) -> None:
+    clock.at = datetime.now(UTC)
+    worker, receiver = Worker(context, schedule=False), receivers()
+    made = client.post(
+        "/v1/subscriptions", headers=world.key(world.org("authority")), json={"channel": "webhook", "url": receiver.url}
+    ).json()
+    receiver.secret = made["secret"]
+    worker.run_due()
+    for _ in range(2):
+        with context.database.write() as session:
+            insert_tick(session, "heartbeat", MONDAY, clock())
+        worker.run_due()
+    (beat,) = receiver.of_type("heartbeat")
+    assert beat.verified
+
+
+def test_housekeeping_drops_kept_answers_after_72_hours_and_leaves_deliveries(
+    client: Any, context: Any, world: Any, store_report: Any, clock: Any
+) -> None:
+    org = world.org("lab")
+    with context.database.write() as session:
+        for hours in (71, 73):
+            session.add(
+                IdempotencyRecord(
+                    org_id=org.id, path="/v1/reports", key=str(hours), body_digest="", status=201, answer="",
+                    created_at=clock() - timedelta(hours=hours),
+                )
+            )  # fmt: skip
+    store_report(world.lab, world.substance(group="other"), first_in=Scope.COUNTRY)
+    Worker(context, schedule=False).run_due()
+    clock.forward(days=15)
+    with context.database.write() as session:
+        session.add(
+            IdempotencyRecord(
+                org_id=org.id, path="/v1/reports", key="new", body_digest="", status=201, answer="", created_at=clock()
+            )
+        )
+    with context.database.write() as session:
+        housekeeping(session, clock())
+    with context.database.read() as session:
+        assert session.scalars(select(IdempotencyRecord.key)).all() == ["new"]
+        assert session.scalars(select(Task.topic)).all() == ["evaluate"]
