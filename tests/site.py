@@ -74,7 +74,8 @@ def fill(world: World) -> None:
     )  # fmt: skip
     mmc = world.substance(
         "2-Methylmethcathinone", smiles="CNC(C)C(=O)c1ccccc1C", inchikey="JEZYPKYGLUWUPH-UHFFFAOYSA-N",
-        group="synthetic_cathinone", effect="stimulant", status="not_controlled", names=(("2-MMC", "abbreviation"),),
+        group="synthetic_cathinone", effect="stimulant", status="not_controlled",
+        matches=(match("UK-MDA", "Class B", "cathinones", basis="generic"),), names=(("2-MMC", "abbreviation"),),
     )  # fmt: skip
     nitazene = world.substance(
         "N-Pyrrolidino protonitazene", smiles="CCCOc1ccc(Cc2nc3cc([N+](=O)[O-])ccc3n2CCN2CCCC2)cc1",
