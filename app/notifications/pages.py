@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Query, Request
 from sqlalchemy import select
-from sqlalchemy.orm import Session, joinedload, selectinload
 from starlette.responses import RedirectResponse, Response
 
 from alerts.values import AlertView
-from app.auth.permissions import Action, Principal, Role, may
+from app.auth.permissions import Action, Role, may
 from app.auth.sessions import MaybeViewer, Viewer, requires_form, requires_viewer, safe_return
 from app.context import Context
 from app.notifications import queries, service
@@ -28,18 +26,25 @@ from app.notifications.inbox import (
     place_of,
     waiting_count,
 )
-from app.persistence.models import Alert, AlertApproval, AlertRevision, Detection, Report
+from app.notifications.reading import (
+    MOST_EVIDENCE,
+    Event,
+    EvidenceLine,
+    evidence_lines,
+    how_sure,
+    numbers_in_words,
+    timeline_of,
+)
+from app.persistence.models import AlertApproval
 from app.problems import Problem
 from app.web import words
 from app.web.frame import Crumb, build_frame
 from app.web.places import country_name
 from app.web.templating import Fragment, Page, with_query
-from app.web.templating import month as written_month
 
 router = APIRouter(include_in_schema=False)
 
 LIMIT = 50
-MOST_EVIDENCE = 25
 MOST_NOTE = 2_000
 ABSENT = "There is no alert with this address, or you may not see it."
 HOME = Crumb(text="Overview", href="/")
@@ -77,27 +82,6 @@ class RowContext:
     alert: AlertRow
     summary: str
     here: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvidenceLine:
-    """A report under an alert, in what this reader may know of it. `href` leads to it where there is a page for them."""
-
-    place: str
-    month: str
-    context: str
-    found: str
-    tlp: str
-    href: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """A line of the timeline: when, what, and a note."""
-
-    at: datetime
-    text: str
-    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,12 +258,12 @@ def alert(
         approvals = session.scalars(
             select(AlertApproval).where(AlertApproval.alert_id == alert_id).order_by(AlertApproval.at)
         ).all()
-        evidence = () if view.withheld else _evidence(session, principal, view.evidence)
+        evidence = () if view.withheld else evidence_lines(session, principal, view.evidence)
         headline = WITHHELD if view.withheld else view.texts.headline
         frame = build_frame(
             request, context, session, viewer, title=headline, crumbs=(HOME, Crumb(text="Inbox", href="/inbox?show=all"))
         )
-        timeline = _timeline(session, principal, found.alert, view, approvals)
+        events = timeline_of(session, principal, found.alert, view, approvals)
     analyst = may(principal, Action.ALERT_APPROVE)
     page = AlertContext(
         view=view,
@@ -295,130 +279,13 @@ def alert(
         approvals_needed=service.approvals_needed(found.alert) if analyst else 0,
         approved_by_me=principal is not None and any(a.actor == principal.actor for a in approvals),
         substance_href=f"/substances/{view.substance['id']}" if view.substance and not view.withheld else None,
-        numbers=() if view.withheld else _numbers(view.numbers),
-        how_sure=_how_sure(view),
+        numbers=() if view.withheld else numbers_in_words(view.numbers),
+        how_sure=how_sure(view),
         evidence=evidence,
         evidence_more=max(len(view.evidence) - MOST_EVIDENCE, 0),
-        timeline=timeline,
+        timeline=events,
         restricted=found.revision.audience == "country" and view.state in LIVE_STATES,
         retracted=view.state == "retracted",
         done=done == alert_id,
     )
     return Page("notifications/alert.html", frame, page)
-
-
-def _number(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:,.2f}".rstrip("0").rstrip(".")
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, list | tuple):
-        return ", ".join(_number(item) for item in value)
-    return str(value).replace("_", " ")
-
-
-_NAMED: dict[str, Callable[[str], str]] = {
-    "area": country_name,
-    "country": country_name,
-    "confidence": lambda value: words.said(words.CONFIDENCE, value),
-    "seriousness": lambda value: words.said(words.SERIOUSNESS, value),
-    "month": written_month,
-}
-
-
-def _numbers(numbers: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """What the rule counted, as (name, value); a structured value is left to the API."""
-    shown = []
-    for key, value in numbers.items():
-        if value is None or isinstance(value, dict):
-            continue
-        name = key.replace("_", " ")
-        text = _NAMED[key](value) if key in _NAMED and isinstance(value, str) else _number(value)
-        shown.append((name[:1].upper() + name[1:], text))
-    return tuple(shown)
-
-
-def _how_sure(view: AlertView) -> str:
-    reviewed = "Checked by a person." if view.reviewed else "Unreviewed: issued by rule, not yet checked by a person."
-    confidence = view.numbers.get("confidence")
-    if view.withheld or not isinstance(confidence, str):
-        return reviewed
-    return f"{words.said(words.CONFIDENCE, confidence)} identification. {reviewed}"
-
-
-def _evidence(session: Session, principal: Principal | None, report_ids: Sequence[str]) -> tuple[EvidenceLine, ...]:
-    """The reports in the order given, as far as a page shows them. Two queries."""
-    rows = {
-        report.id: report
-        for report in session.scalars(
-            select(Report)
-            .where(Report.id.in_(report_ids[:MOST_EVIDENCE]))
-            .options(
-                joinedload(Report.sample),
-                selectinload(Report.detections).joinedload(Detection.substance),
-            )
-        ).unique()
-    }
-    own = principal.org_id if principal is not None and principal.role is Role.LAB else ""
-    lines = []
-    for report_id in report_ids[:MOST_EVIDENCE]:
-        report = rows[report_id]
-        found = [
-            f"{d.substance.name if d.substance else d.reported_name or 'not resolved'} "
-            f"({words.said(words.CONFIDENCE, d.confidence).lower()})"
-            for d in report.detections
-            if d.report_version == report.version
-        ]
-        lines.append(
-            EvidenceLine(
-                place=country_name(report.country),
-                month=written_month(f"{report.sample.sampled_on:%Y-%m}"),
-                context=words.said(words.CONTEXTS, report.sample.context),
-                found=", ".join(found[:4]),
-                tlp=report.tlp,
-                href=f"/reports/{report.id}" if report.org_id == own else None,
-            )
-        )
-    return tuple(lines)
-
-
-_ANSWERS = {"acknowledged": "acknowledged", "assessed": "assessed", "seen": "opened", "sighting": "reported: we see it too"}
-
-
-def _timeline(
-    session: Session, principal: Principal | None, alert: Alert, view: AlertView, approvals: Sequence[AlertApproval]
-) -> tuple[Event, ...]:
-    """What happened to the alert, newest first, as far as this reader may know. One query."""
-    inside = queries.is_inside(alert, principal)
-    revisions = session.scalars(
-        select(AlertRevision)
-        .where(AlertRevision.alert_id == alert.id, AlertRevision.revision <= view.revision)
-        .order_by(AlertRevision.revision)
-    ).all()
-    events = [
-        Event(at=row.sent_at, text=_revision_text(row), note=None if view.withheld else row.reason)
-        for row in revisions
-        if inside or row.audience == "full"
-    ]
-    if inside:
-        events.append(Event(at=alert.received_at, text="Report received"))
-    for answer in () if view.withheld else view.acknowledgements:
-        who = answer["organisation"] or f"An organisation in {country_name(answer['country'])}"
-        at = datetime.fromisoformat(answer["at"])
-        events.append(Event(at=at, text=f"{who} {_ANSWERS.get(answer['kind'], answer['kind'])}", note=answer["note"]))
-    if may(principal, Action.ALERT_APPROVE):
-        events += [Event(at=row.at, text="Approved by an analyst", note=row.note) for row in approvals]
-    return tuple(sorted(events, key=lambda event: event.at, reverse=True))
-
-
-def _revision_text(row: AlertRevision) -> str:
-    audience = "to everybody it is meant for" if row.audience == "full" else "to the laboratory and the authorities concerned"
-    match row.msg_type:
-        case "Cancel":
-            return f"Retracted, revision {row.revision}"
-        case "Update":
-            return f"Revision {row.revision} sent {audience}"
-        case _:
-            return f"Issued {audience}"
