@@ -79,7 +79,8 @@ def fill(world: World) -> None:
     nitazene = world.substance(
         "N-Pyrrolidino protonitazene", smiles="CCCOc1ccc(Cc2nc3cc([N+](=O)[O-])ccc3n2CCN2CCCC2)cc1",
         inchikey="AAAAAAAAAAAAAA-UHFFFAOYSA-N", group="nitazene", effect="opioid", status="possibly_controlled",
-        matches=(match("UN-1961", "I", "nitazenes", basis="generic", certainty="possible", reason="text_uncertain"),),
+        matches=(match("UN-1961", "I", "nitazenes", basis="generic", certainty="possible", reason="text_uncertain",
+                       atoms=(4, 5, 6, 7)),),
         shipped=False,
     )  # fmt: skip
     hidden = world.substance("Amberine", shipped=False, status="unresolved")

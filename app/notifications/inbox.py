@@ -35,8 +35,8 @@ class Show(StrEnum):
 class AlertRow:
     """An alert in a list, in the newest revision that this reader may see.
 
-    `waits` says what is asked of the reader: `acknowledge`, `approve` or nothing (None); `due` by when. `acknowledged_at` and
-    `by_me` say what their organisation did.
+    `waits` says what is asked of the reader: `acknowledge`, `approve` or nothing (None); `due` by when. `may_acknowledge` is
+    wider: an authority may answer alerts of other countries too. `acknowledged_at` and `by_me` say what their organisation did.
     """
 
     id: str
@@ -51,6 +51,7 @@ class AlertRow:
     place: str
     at: datetime
     waits: str | None
+    may_acknowledge: bool
     due: datetime | None
     acknowledged_at: datetime | None
     by_me: bool
@@ -73,12 +74,18 @@ def _clock_starts(principal: Principal | None) -> ColumnElement[datetime]:
 
 
 def _waits(principal: Principal | None) -> ColumnElement[bool]:
-    """Whether the reader is asked for something, of a row that joins Alert, its revision and the own acknowledgement."""
+    """Whether the reader is asked for something, of a row that joins Alert, its revision and the own acknowledgement.
+
+    An authority is asked to acknowledge level 3 of its own country and level 4 of any; an analyst to decide what waits for that.
+    """
     if principal is None:
         return false()
     live = and_(AlertRevision.level >= min(CLOCKS), AlertRevision.state.in_(LIVE_STATES))
     if may(principal, Action.ALERT_ACKNOWLEDGE):
-        return and_(live, Acknowledgement.id.is_(None))
+        concerned = or_(
+            cast(AlertRevision.countries, Text).contains(f'"{principal.country}"'), AlertRevision.level == max(CLOCKS)
+        )
+        return and_(live, Acknowledgement.id.is_(None), concerned)
     if may(principal, Action.ALERT_APPROVE):
         approved = exists().where(AlertApproval.alert_id == Alert.id, AlertApproval.actor == principal.actor)
         return and_(live, AlertRevision.audience == "country", ~approved)
@@ -170,6 +177,7 @@ def _row(
 ) -> AlertRow:
     withheld = is_withheld(principal, alert, revision)
     approver = may(principal, Action.ALERT_APPROVE)
+    open_to_answer = revision.level >= min(CLOCKS) and revision.state in LIVE_STATES and answer is None
     return AlertRow(
         id=alert.id,
         type=alert.type,
@@ -183,6 +191,7 @@ def _row(
         place="" if withheld else place_of(revision.countries, alert.region),
         at=alert.issued_at or alert.created_at,
         waits=("approve" if approver else "acknowledge") if waits else None,
+        may_acknowledge=open_to_answer and may(principal, Action.ALERT_ACKNOWLEDGE),
         due=due_of(principal, alert, revision.level),
         acknowledged_at=answer.at if answer else None,
         by_me=answer is not None and principal is not None and answer.actor == principal.actor,

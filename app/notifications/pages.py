@@ -67,6 +67,7 @@ class InboxContext:
     next_href: str | None
     empty: str
     here: str
+    explanation: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +107,7 @@ class AlertContext:
     paragraphs: tuple[str, ...]
     place: str
     waits: str | None
+    may_acknowledge: bool
     due: datetime | None
     acknowledged_at: datetime | None
     by_me: bool
@@ -173,8 +175,15 @@ def inbox(
         next_href=_paged(here, offset + LIMIT) if offset + LIMIT < found.total else None,
         empty=_empty(show, filtered=bool(chosen or alert_type or country), asked=asked),
         here=here,
+        explanation=_EXPLANATIONS.get(viewer.principal.role, "") if show is Show.WAITING else "",
     )
     return Page("notifications/inbox.html", frame, page)
+
+
+_EXPLANATIONS = {
+    Role.AUTHORITY: "Waiting: alerts of level 3 and 4 of your country, and of level 4 of every country.",
+    Role.ANALYST: "Waiting: alerts of level 3 and 4 that go to everybody only after approval.",
+}
 
 
 def _paged(here: str, offset: int) -> str:
@@ -278,6 +287,7 @@ def alert(
         paragraphs=() if view.withheld else tuple(part.strip() for part in view.texts.full.split("\n\n") if part.strip()),
         place="" if view.withheld else place_of(view.countries, found.alert.region),
         waits=row.waits,
+        may_acknowledge=row.may_acknowledge,
         due=due_of(principal, found.alert, view.level) if row.waits else None,
         acknowledged_at=row.acknowledged_at,
         by_me=row.by_me,

@@ -19,6 +19,8 @@ from app.substances.visibility import (
     readable_detections,
 )
 
+ENOUGH = 24
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSubstance:
@@ -105,7 +107,7 @@ def newest_substances(session: Session, principal: Principal | None, *, now: dat
             Detection.relation == "parent",
             Detection.confidence.in_(SHOWN_CONFIDENCES),
             Substance.ordinary.is_(False),
-            existing_substances(principal),
+            Substance.merged_into.is_(None),
         )
         .group_by(Substance.id)
         .order_by(first.desc(), Substance.id)
@@ -127,3 +129,42 @@ def newest_substances(session: Session, principal: Principal | None, *, now: dat
             )
         )
     return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MovingGroup:
+    """A chemical group with the ids of its substances that exist for the reader."""
+
+    group: str
+    members: tuple[str, ...]
+
+
+def moving_group(session: Session, principal: Principal | None, *, now: datetime) -> MovingGroup | None:
+    """The chemical group that grew most from one year to the next, over full months; None where none has enough detections.
+
+    Growth is judged cautiously: the counts of the earlier year are taken at the upper end of their spread. Two queries at most.
+    """
+    period = months_back(now, 25)[:-1]
+    last = func.sum(case((Detection.month >= period[12], 1), else_=0))
+    before = func.sum(case((Detection.month < period[12], 1), else_=0))
+    rows = session.execute(
+        select(Substance.chemical_group, last, before)
+        .join(Detection, Detection.substance_id == Substance.id)
+        .where(
+            readable_detections(principal),
+            Detection.relation == "parent",
+            Detection.confidence.in_(SHOWN_CONFIDENCES),
+            Detection.month >= period[0],
+            Detection.month <= period[-1],
+            Substance.chemical_group != "other",
+        )
+        .group_by(Substance.chemical_group)
+    ).all()
+    grown = {group: new / (old + 2 * (old + 1) ** 0.5) for group, new, old in rows if new >= ENOUGH}
+    if not grown:
+        return None
+    group = max(grown, key=lambda name: (grown[name], name))
+    members = session.scalars(
+        select(Substance.id).where(Substance.chemical_group == group, existing_substances(principal)).order_by(Substance.id)
+    )
+    return MovingGroup(group=group, members=tuple(members))

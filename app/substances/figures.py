@@ -51,8 +51,8 @@ class Figure:
     source: str
     denominator: str
     caveat: str
-    csv_href: str
-    svg_href: str
+    csv_href: str | None
+    svg_href: str | None
 
 
 def _number(cell: Cell) -> Value:
@@ -87,13 +87,13 @@ def _month_bar(point: MonthPoint, *, label: str) -> charts.Bar:
     return charts.Bar(key=point.month, parts=parts, arriving=point.arriving, label=label)
 
 
-def month_figure(name: str, series: MonthSeries, *, base: str, narrow_months: int = 24) -> Figure:
-    """Detections by month. `base` is the address of the substance; the phone's drawing shows the last two years."""
+def month_figure(name: str, series: MonthSeries, *, base: str | None) -> Figure:
+    """Detections by month. `base` is the address whose downloads it has."""
     points = series.points
     title = month_title(name, series)
     period = f"{written_month(points[0].month)} to {written_month(points[-1].month)}"
     highest = max((p for p in points if p.total.n), key=lambda p: p.total.n or 0, default=None)
-    bars = [_month_bar(p, label=f"{p.total.n:,}" if highest is not None and p is highest else "") for p in points]
+    bars = tuple(_month_bar(p, label=f"{p.total.n:,}" if highest is not None and p is highest else "") for p in points)
     states = {p.total.state for p in points}
     unsplit = any(p.total.n and p.confirmed.n is None for p in points)
     legend = [LegendItem(kind="confirmed", text="Confirmed"), LegendItem(kind="probable", text="Probable")]
@@ -112,7 +112,7 @@ def month_figure(name: str, series: MonthSeries, *, base: str, narrow_months: in
         subtitle=f"Detections by month of the sample, all countries, {period}, confirmed and probable",
         picture=charts.picture(
             charts.month_bars(bars, width=700, height=220),
-            charts.month_bars(bars[-narrow_months:], width=310, height=190),
+            charts.month_bars(bars, width=310, height=190),
             label=label,
         ),
         legend=tuple(legend),
@@ -131,8 +131,8 @@ def month_figure(name: str, series: MonthSeries, *, base: str, narrow_months: in
         "as far as you may see.",
         denominator="Tests done are not reported for these laboratories: counts only, no rate.",
         caveat=f"{words.WHO_TESTED} Stereoisomers are counted together.",
-        csv_href=f"{base}/detections-by-month.csv",
-        svg_href=f"{base}/detections-by-month.svg",
+        csv_href=f"{base}/detections-by-month.csv" if base else None,
+        svg_href=f"{base}/detections-by-month.svg" if base else None,
     )
 
 
@@ -140,12 +140,12 @@ def country_figure(name: str, counts: CountryCounts, *, period: str, base: str) 
     """Detections by country: the first bars drawn, all of them in the table."""
     title = country_title(name, counts)
     drawn = counts.rows[:MOST_BARS]
-    bars = [
+    bars = tuple(
         charts.Bar(key=country_name(row.country), parts=((charts.CONFIRMED, row.total.n),), label=f"{row.total.n:,}")
         if row.total.n is not None
         else charts.Bar(key=country_name(row.country), parts=(), absence="masked", label="[c] masked")
         for row in drawn
-    ] or [charts.Bar(key="No country", parts=((charts.CONFIRMED, 0),), label="0")]
+    ) or (charts.Bar(key="No country", parts=((charts.CONFIRMED, 0),), label="0"),)
     label = _alt("Bar chart of detections by country", period, title, ((country_name(row.country), row.total) for row in drawn))
     more = f" Drawn: the first {MOST_BARS} of {len(counts.rows)}." if len(counts.rows) > MOST_BARS else ""
     legend = [LegendItem(kind="confirmed", text="Confirmed or probable")]

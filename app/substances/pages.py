@@ -309,10 +309,14 @@ def _also(substance: SubstanceDetail) -> str:
 
 
 def _drawing(substance: SubstanceDetail) -> Markup | None:
-    """The structure with the atoms of the deciding match marked; None where there is nothing that can be drawn."""
+    """The structure; None where there is none that can be drawn.
+
+    Where a class or clause decided, its atoms are marked; of a listed substance that would be all of them.
+    """
     if substance.smiles is None:
         return None
-    atoms = next((tuple(match["atoms"]) for match in words.counting(substance.matches)), ())
+    deciding = words.counting(substance.matches)[:1] if substance.legal_status in {"controlled", "possibly_controlled"} else []
+    atoms = tuple(deciding[0]["atoms"]) if deciding and deciding[0]["basis"] != "listed" else ()
     try:
         svg = depict_svg(substance.smiles, atoms, width=DRAWING[0], height=DRAWING[1])
     except StructureError:

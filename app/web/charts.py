@@ -1,4 +1,4 @@
-"""Charts: an Altair definition becomes SVG on the server, once, kept in memory, and is recoloured for the page.
+"""Charts: bars become an Altair definition and that SVG on the server, once, kept in memory; the page recolours it.
 
 The picture for download keeps the light palette's literal colours; the one in a page refers to the style sheet's variables
 instead, so that the same picture serves light, dark and paper. Nothing here knows what is counted.
@@ -6,13 +6,11 @@ instead, so that the same picture serves light, dark and paper. Nothing here kno
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-import threading
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from html import escape
 from typing import Any
 
@@ -60,31 +58,6 @@ class Picture:
     download: str
 
 
-class _Cache:
-    """The pictures drawn last, by a hash of their definition. Thread-safe."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._pictures: OrderedDict[str, str] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, spec: Mapping[str, Any]) -> str:
-        text = json.dumps(spec, sort_keys=True)
-        key = hashlib.sha256(text.encode()).hexdigest()
-        with self._lock:
-            if key in self._pictures:
-                self._pictures.move_to_end(key)
-                return self._pictures[key]
-        svg = vlc.vegalite_to_svg(text)
-        with self._lock:
-            self._pictures[key] = svg
-            while len(self._pictures) > self._size:
-                self._pictures.popitem(last=False)
-        return svg
-
-
-_cache = _Cache(_MOST_PICTURES)
-
 _CONFIG: dict[str, Any] = {
     "aria": False,
     "background": "#FFFFFF",
@@ -103,11 +76,6 @@ _CONFIG: dict[str, Any] = {
 }
 
 
-def draw(spec: Mapping[str, Any]) -> str:
-    """The SVG of a Vega-Lite definition, in literal colours, without prolog."""
-    return _cache.get(spec)
-
-
 def _for_page(svg: str, label: str, size: str) -> Markup:
     svg = _BACKGROUND.sub("", _FONT.sub("", _ARIA.sub("", svg)), count=1)
     svg = _HEX.sub(lambda found: f"var({_VARIABLES[found.group().upper()]})", svg)
@@ -121,11 +89,10 @@ def _for_download(svg: str, label: str) -> str:
     return _ROOT.sub(lambda root: root.group() + head, svg, count=1)
 
 
-def picture(wide: Mapping[str, Any], narrow: Mapping[str, Any], *, label: str) -> Picture:
-    """Both widths of a chart (Vega-Lite definitions), named `label` for those who do not see it."""
-    big, small = draw(wide), draw(narrow)
+def picture(wide: str, narrow: str, *, label: str) -> Picture:
+    """Both widths of a chart (drawn by `month_bars` or `ranked_bars`), named `label` for those who do not see it."""
     return Picture(
-        wide=_for_page(big, label, "wide"), narrow=_for_page(small, label, "narrow"), download=_for_download(big, label)
+        wide=_for_page(wide, label, "wide"), narrow=_for_page(narrow, label, "narrow"), download=_for_download(wide, label)
     )
 
 
@@ -143,8 +110,12 @@ class Bar:
     label: str = ""
 
 
-def month_bars(bars: Sequence[Bar], *, width: int, height: int) -> dict[str, Any]:
-    """Stacked bars along months (`key` is YYYY-MM), counted from zero. Absences are blocks of a fixed height without a value."""
+@lru_cache(maxsize=_MOST_PICTURES)
+def month_bars(bars: tuple[Bar, ...], *, width: int, height: int) -> str:
+    """SVG: stacked bars along months (`key` is YYYY-MM), counted from zero.
+
+    Absences are blocks of a fixed height without a value.
+    """
     top = max((sum(value for _, value in bar.parts) for bar in bars), default=0)
     ceiling = max(_round_up(top * 1.12), 4)
     years = "slice(datum.value, 5) == '01' ? ['Jan', slice(datum.value, 0, 4)] : slice(datum.value, 5) == '07' ? 'Jul' : ''"
@@ -177,11 +148,12 @@ def month_bars(bars: Sequence[Bar], *, width: int, height: int) -> dict[str, Any
 
     texts = _chart(labels).mark_text(dy=-7, fontSize=12, fontWeight="bold", color=TEXT).encode(x=x, y=y("to"), text="label:N")
     layers = [rects(solid or [{"key": bars[0].key, "from": 0, "to": 0, "fill": CONFIRMED}]), rects(absent), rects(over), texts]
-    return _definition(layers, width=width, height=height)
+    return _draw(layers, width=width, height=height)
 
 
-def ranked_bars(bars: Sequence[Bar], *, width: int, label_limit: int) -> dict[str, Any]:
-    """Horizontal bars in the given order, their value written at the end. A masked one is a block of fixed length."""
+@lru_cache(maxsize=_MOST_PICTURES)
+def ranked_bars(bars: tuple[Bar, ...], *, width: int, label_limit: int) -> str:
+    """SVG: horizontal bars in the given order, their value written at the end. A masked one is a block of fixed length."""
     ceiling = max((sum(value for _, value in bar.parts) for bar in bars), default=0) or 1
     y = alt.Y(
         "key:O",
@@ -198,7 +170,7 @@ def ranked_bars(bars: Sequence[Bar], *, width: int, label_limit: int) -> dict[st
         labels.append({"key": bar.key, "from": end, "label": bar.label})
     drawn = _chart(rows).mark_bar().encode(y=y, x=x, x2="to:Q", fill=alt.Fill("fill:N", scale=None, legend=None))
     written = _chart(labels).mark_text(align="left", dx=5, fontSize=12, color=TEXT).encode(y=y, x=x, text="label:N")
-    return _definition([drawn, written], width=width, height=24 * len(bars), fit=True)
+    return _draw([drawn, written], width=width, height=24 * len(bars), fit=True)
 
 
 def _chart(rows: list[dict[str, Any]]) -> Any:
@@ -206,13 +178,16 @@ def _chart(rows: list[dict[str, Any]]) -> Any:
     return alt.Chart(alt.Data(values=rows))  # type: ignore[no-untyped-call]
 
 
-def _definition(layers: Sequence[Any], *, width: int, height: int, fit: bool = False) -> dict[str, Any]:
-    """With `fit` the width is that of the whole picture, its labels included; else that of the drawing area."""
+def _draw(layers: Sequence[Any], *, width: int, height: int, fit: bool = False) -> str:
+    """The SVG, in literal colours, without prolog.
+
+    With `fit` the width is that of the whole picture, its labels included; else that of the drawing area.
+    """
     chart = alt.layer(*layers).properties(width=width, height=height).configure(**_CONFIG)
     definition: dict[str, Any] = chart.to_dict()
     if fit:
         definition["autosize"] = {"type": "fit-x", "contains": "padding"}
-    return definition
+    return str(vlc.vegalite_to_svg(json.dumps(definition)))
 
 
 def _round_up(value: float) -> int:

@@ -16,11 +16,14 @@ from starlette.responses import Response
 from app.auth.sessions import MaybeViewer
 from app.context import Context
 from app.notifications.inbox import AlertList, Show, alerts_for, alerts_since
-from app.substances.changes import NewSubstance, last_received, newest_substances, recent_changes
+from app.substances.changes import NewSubstance, last_received, moving_group, newest_substances, recent_changes
+from app.substances.figures import Figure, month_figure
+from app.substances.queries import detections_by_month
 from app.substances.visibility import Cell, counted
+from app.web import words
 from app.web.frame import build_frame
 from app.web.places import country_name
-from app.web.templating import Page
+from app.web.templating import Page, with_query
 
 log = logging.getLogger("nps.pages")
 
@@ -47,6 +50,15 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Moving:
+    """The chart of the chemical group that grew most, and where its substances are."""
+
+    figure: Figure
+    href: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OverviewContext:
     greeting: str
     waiting: Card[AlertList]
@@ -54,6 +66,7 @@ class OverviewContext:
     changed: Card[tuple[Fact, ...]]
     substances: Card[tuple[NewSubstance, ...]]
     last_received: Card[datetime | None]
+    moving: Card[Moving | None]
 
 
 def load(session: Session, name: str, question: Callable[[], T]) -> Card[T]:
@@ -84,6 +97,15 @@ def overview(request: Request, context: Context, viewer: MaybeViewer) -> Respons
                 rows.append(Fact(name="Alerts issued", cell=counted(alerts_since(session, principal, now - timedelta(days=30)))))
             return tuple(rows)
 
+        def moving() -> Moving | None:
+            found = moving_group(session, principal, now=now)
+            if found is None:
+                return None
+            name = words.said(words.CHEMICAL_GROUPS, found.group)
+            series = detections_by_month(session, principal, found.members, now=now)
+            figure = month_figure(name, series, base=None)
+            return Moving(figure=figure, href=with_query("/substances", group=found.group), name=name)
+
         waiting: Card[AlertList] = Card(value=AlertList(rows=(), total=0))
         if principal is not None:
             waiting = load(session, "waiting", lambda: alerts_for(session, principal, now=now, show=Show.WAITING, limit=5))
@@ -94,6 +116,7 @@ def overview(request: Request, context: Context, viewer: MaybeViewer) -> Respons
             changed=load(session, "changed", facts),
             substances=load(session, "newest substances", lambda: newest_substances(session, principal, now=now, limit=8)),
             last_received=load(session, "last report", lambda: last_received(session, principal)),
+            moving=load(session, "moving group", moving),
         )
         title = "Overview"
         if viewer and viewer.principal.kind in {"lab", "authority"}:

@@ -191,7 +191,9 @@ def test_refused_with_code_and_hint(engine: Engine, form: StructureFormat, text:
     assert FENTANYL not in caught.value.detail, "a refusal never repeats the structure"
 
 
-@pytest.mark.parametrize(("form", "text", "formula", "codes"), READ, ids=lambda v: str(v)[:24])
+@pytest.mark.parametrize(
+    ("form", "text", "formula", "codes"), READ, ids=lambda v: str(sorted(v) if isinstance(v, set) else v)[:24]
+)
 def test_read_with_remarks(engine: Engine, form: StructureFormat, text: str, formula: str, codes: set[str]) -> None:
     identity = engine.identify(Structure(format=form, text=text))
     assert not formula or identity.formula == formula

@@ -115,13 +115,19 @@ def test_no_case_means_that_harm_is_unknown(public: TestClient) -> None:
     assert "No cases reported: harm is unknown, not nil." in public.get(address(public, "2-MMC")).text
 
 
-def test_the_drawing_marks_the_atoms_of_the_match(public: TestClient) -> None:
-    text = public.get(address(public, "437-38-7")).text
-    drawing = re.search(r'<div class="drawing">(.*?)</div>', text, re.DOTALL)
-    assert drawing
-    assert 'aria-label="Structure of Fentanyl"' in drawing.group(1)
-    assert "style=" not in drawing.group(1)
-    assert "highlight" in drawing.group(1)
+def _drawing(client: TestClient, q: str) -> str:
+    found = re.search(r'<div class="drawing">(.*?)</div>', client.get(address(client, q)).text, re.DOTALL)
+    assert found
+    return found.group(1)
+
+
+def test_the_drawing_marks_the_atoms_of_a_class_rule(as_role: dict[str, TestClient]) -> None:
+    drawing = _drawing(as_role["lab"], "N-Pyrrolidino protonitazene")
+    assert 'aria-label="Structure of N-Pyrrolidino protonitazene"' in drawing
+    assert "style=" not in drawing
+    assert "highlight" in drawing
+    assert "highlight" not in _drawing(as_role["lab"], "437-38-7")  # listed: all atoms would say nothing
+    assert "No structure: known by its name only." in _drawing(as_role["lab"], "Opium")
 
 
 def _table(text: str, figure: str) -> list[list[str]]:
