@@ -8,11 +8,6 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from hypothesis import settings
-
-# a loaded machine is no failure of a property
-settings.register_profile("alerts", deadline=None)
-settings.load_profile("alerts")
 
 Script = Callable[[socket.socket, bytes], None]
 
