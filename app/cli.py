@@ -409,6 +409,31 @@ def schedules_show(instrument: str, as_of: Any, as_json: bool) -> None:
         click.echo(f"{entry.schedule:<9}  {entry.name}  [{entry.text_status}]")
 
 
+@schedules.command("verify")
+@click.option("--json", "as_json", is_flag=True)
+def schedules_verify(as_json: bool) -> None:
+    """Entries, rules and how sure their texts are; runs every example of every rule. Exit 1 where one does not hold."""
+    from app.law.verify import verify
+    from chem.engine import Engine
+    from chem.values import to_json
+
+    checks = verify(Engine.load(), context_module.utc_now().date())
+    if as_json:
+        click.echo(json.dumps(to_json(checks)))
+    for check in () if as_json else checks:
+        states = ", ".join(f"{count} {state}" for state, count in sorted(check.text_status.items()) if count)
+        click.echo(
+            f"{check.instrument:<8}  {check.entries} entries ({check.entries_with_structure} with a structure), "
+            f"{check.rules} class rules; {states}; {check.examples} examples, {len(check.failures)} failed"
+        )
+        for text in check.not_coded:
+            click.echo(f"          not coded: {text}")
+        for failure in check.failures:
+            click.echo(f"          FAILED {failure}")
+    if any(check.failures for check in checks):
+        sys.exit(1)
+
+
 def _install_screening() -> None:
     from app.screening.cli import normalise, screen
 

@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 
 from app.auth import accounts
 from app.auth.permissions import TABLE, Action, Principal, may
+from app.auth.rates import RateLimiter
 from app.persistence.session import Database
 from app.problems import Problem
 from app.settings import Settings
@@ -29,8 +30,12 @@ class AppContext:
     secret: bytes
     chemistry: Any
     now: Callable[[], datetime] = utc_now
+    rates: RateLimiter = field(init=False)
     wake_worker: Callable[[], None] = field(default=lambda: None)
     demo: bool = False
+
+    def __post_init__(self) -> None:
+        self.rates = RateLimiter(self.settings.rate_limit)
 
 
 def get_context(request: Request) -> AppContext:
@@ -59,6 +64,18 @@ def optional_principal(request: Request, context: Context) -> Principal | None:
     if found is None:
         raise Problem("unauthorised", "The key is unknown, revoked or expired.", headers={"WWW-Authenticate": "Bearer"})
     principal, key = found
+    wait = context.rates.take(key.id, now)
+    if wait is not None:
+        limit = context.rates.limit
+        raise Problem(
+            "rate-limited",
+            f"This key may make {limit} requests a minute; try again in {wait} s.",
+            headers={
+                "Retry-After": str(wait),
+                "RateLimit-Policy": f'"minute";q={limit};w=60',
+                "RateLimit": f'"minute";r=0;t={wait}',
+            },
+        )
     if accounts.use_is_stale(key, now):
         with context.database.write() as session:
             accounts.note_use(session, key.id, now)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from app import demo
@@ -25,7 +25,7 @@ from app.intake.schemas import ReportIn
 from app.main import build_context
 from app.notifications import service as notifications
 from app.persistence.base import new_id
-from app.persistence.models import Acknowledgement, Alert, Organisation, Report
+from app.persistence.models import Acknowledgement, Alert, Organisation, Report, Task
 from app.settings import Settings
 
 CREDENTIALS = "demo-credentials.txt"
@@ -166,6 +166,12 @@ def _settle_old_alerts(session: Session, now: datetime) -> None:
             if alert.level == 4:
                 notifications.approve(session, second, alert.id, None, alert.received_at + timedelta(hours=4))
     session.flush()
+    # nobody was there to hear of the older ones; what the feed shows is still published
+    session.execute(
+        update(Task)
+        .where(Task.state == "ready", Task.topic != "publish", Task.created_at < now - QUIET_AFTER)
+        .values(state="done", done_at=now)
+    )
     authorities = session.scalars(select(Organisation.id).where(Organisation.kind == "authority")).all()
     session.execute(
         insert(Acknowledgement),

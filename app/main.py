@@ -18,6 +18,7 @@ from app.context import AppContext
 from app.installation import is_demonstration
 from app.intake import api as intake_api
 from app.law import api as law_api
+from app.law.editions import note_editions
 from app.notifications import api as notifications_api
 from app.persistence import migrations
 from app.persistence.session import Database
@@ -53,7 +54,8 @@ def build_context(settings: Settings, *, chemistry: Chemistry | None = None, che
         secret=settings.secret(),
         chemistry=chemistry or Chemistry(workers=chemistry_workers),
     )
-    with database.read() as session:
+    with database.write() as session:
+        note_editions(session, context.chemistry.engine, context.now())
         context.demo = is_demonstration(session)
     return context
 

@@ -3,7 +3,6 @@ changed."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -25,11 +24,12 @@ from chem.classes import (
     trial_of,
 )
 from chem.derivatives import Derivatives, DerivedHit
+from chem.described import entry_info, instrument_info
 from chem.drawings import settled
 from chem.errors import DataError, StructureError, StructureProblem
 from chem.groups import groups_of, load_groups
 from chem.identity import Substance, reported, substances_of
-from chem.listed import Form, Hit, ListedIndex
+from chem.listed import Form, Hit, Indexed, ListedIndex
 from chem.normalise import (
     NORMALISATION_VERSION,
     Component,
@@ -54,12 +54,10 @@ from chem.values import (
     Basis,
     Certainty,
     Coverage,
-    EditionInfo,
     EntryInfo,
     Identity,
     InChIKey,
     InstrumentInfo,
-    LegalStatus,
     Match,
     ProposedGroup,
     Reason,
@@ -70,7 +68,7 @@ from chem.values import (
     StructureFormat,
     TextStatus,
 )
-from chem.verdicts import in_order, order_of, status_of, status_of_set
+from chem.verdicts import assessment_of_set, in_order, order_of, status_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +184,7 @@ class Engine:
             detail="Drawn with a mobile hydrogen elsewhere than in the shipped structure; it is the same substance.",
         )
         identity = substance.identity
-        return replace(substance, identity=replace(identity, warnings=(*identity.warnings, note)))
+        return substance.with_identity(replace(identity, warnings=(*identity.warnings, note)))
 
     def _mixture(
         self,
@@ -281,7 +279,7 @@ class Engine:
         assessments = [self._assess(e, as_of, asked, analogues, home) for e in examined.values()]
         if len(assessments) == 1:
             return assessments[0]
-        return _set_of(assessments, analogues)
+        return assessment_of_set(assessments, analogues)
 
     def assess_identity(
         self,
@@ -331,7 +329,7 @@ class Engine:
     def _matches(self, substance: Substance, as_of: date | None, asked: Sequence[str]) -> list[Match]:
         """All matches of one substance; without a date, of everything in the data."""
         found: list[Match] = []
-        as_is = self._listed.as_they_are.get(substance.identity.inchikey, ())
+        as_is = self._as_it_is(substance.identity)
         for indexed in as_is:
             if indexed.entry.instrument in asked:
                 hit = Hit(
@@ -352,7 +350,7 @@ class Engine:
         for derived in self._derivatives.hits(form, own):
             if derived.hit.indexed.entry.instrument in asked:
                 found.extend(self._match(derived.hit, as_of, substance, derived))
-        drawn = replace(substance, mol=settled(substance.mol))
+        drawn = _drawn_for_law(substance)
         gates = Gates(drawn.mol)
         for rule in self._rules:
             if rule.instrument in asked and gates.open_to(rule):
@@ -361,6 +359,14 @@ class Engine:
                     found.append(match)
         if self._isomers is not None and self._isomers.instrument in asked:
             found.extend(isomer_matches(self._isomers, drawn, own, as_of))
+        return found
+
+    def _as_it_is(self, identity: Identity) -> Sequence[Indexed]:
+        """Entries that match only as themselves: by what was reported, or without its labels where nothing
+        was removed."""
+        found = self._listed.as_they_are.get(identity.inchikey, ())
+        if not found and identity.isotopes and not identity.removed:
+            found = self._listed.as_they_are.get(identity.parent_inchikey, ())
         return found
 
     def try_rule(self, rule_id: str, structure: Structure, as_of: date) -> tuple[RuleTrial, ...]:
@@ -375,15 +381,13 @@ class Engine:
             isomers = self._isomers
             return tuple(
                 isomer_trial_of(isomers, s, self._listed.hits(Form.of(s)), as_of)
-                for s in (replace(x, mol=settled(x.mol)) for x in examined.substances)
+                for s in (_drawn_for_law(x) for x in examined.substances)
             )
         texts = [rule for rule in self._rules if rule.id == rule_id]
         if not texts:
             raise KeyError(f"unknown rule: {rule_id}")
         rule = next((r for r in texts if is_text_on(r, as_of) is not InForce.NO), texts[-1])
-        return tuple(
-            trial_of(rule, replace(s, mol=settled(s.mol)), self._listed.hits(Form.of(s)), as_of) for s in examined.substances
-        )
+        return tuple(trial_of(rule, _drawn_for_law(s), self._listed.hits(Form.of(s)), as_of) for s in examined.substances)
 
     def rules(self, instrument: str | None = None) -> tuple[RuleInfo, ...]:
         """Every dated text of every class rule, of one instrument where named."""
@@ -477,23 +481,7 @@ class Engine:
 
     def instruments(self) -> tuple[InstrumentInfo, ...]:
         """Every instrument with its editions, rules and counts, in the contract's order."""
-        return tuple(self._instrument_info(instrument) for instrument in self._instruments)
-
-    def _instrument_info(self, instrument: Instrument) -> InstrumentInfo:
-        counts = Counter(entry.text_status.value for entry in instrument.entries)
-        return InstrumentInfo(
-            id=instrument.id,
-            title=instrument.title,
-            country=instrument.country,
-            source=instrument.source,
-            editions=tuple(EditionInfo(id=e.id, valid_from=e.from_, source=e.source) for e in instrument.editions),
-            schedules=instrument.order,
-            entries=len(instrument.entries),
-            entries_with_structure=sum(bool(entry.smiles) for entry in instrument.entries),
-            entries_by_text_status={status.value: counts.get(status.value, 0) for status in TextStatus},
-            rules=self.rules(instrument.id),
-            not_coded=instrument.not_coded,
-        )
+        return tuple(instrument_info(instrument, self.rules(instrument.id)) for instrument in self._instruments)
 
     def entries(self, instrument: str, *, as_of: date) -> tuple[EntryInfo, ...]:
         """The entries of one instrument that bind, or may bind, on a date; those without structure too."""
@@ -503,7 +491,7 @@ class Engine:
         for entry in self._by_id[name].entries:
             when = in_force(as_of, not_before=entry.not_before, effective_from=entry.effective_from, until=entry.until)
             if when is not InForce.NO:
-                found.append(_entry_info(entry, keys.get(id(entry))))
+                found.append(entry_info(entry, keys.get(id(entry))))
         return tuple(found)
 
     def groups_of(self, identity: Identity) -> tuple[ProposedGroup, ...]:
@@ -539,25 +527,9 @@ def _load_again(extra: tuple[Path, ...]) -> Engine:
     return Engine.load(extra)
 
 
-def _entry_info(entry: Entry, key: str | None) -> EntryInfo:
-    return EntryInfo(
-        instrument=entry.instrument,
-        schedule=entry.schedule,
-        name=entry.name,
-        synonyms=entry.synonyms,
-        cas=entry.cas,
-        smiles=entry.smiles,
-        parent_inchikey=key,
-        stereo=entry.stereo.value if entry.stereo else None,
-        as_is=entry.as_is,
-        not_before=entry.not_before,
-        effective_from=entry.effective_from,
-        until=entry.until,
-        text_status=entry.text_status,
-        structure_check=entry.structure_check,
-        notes=entry.notes,
-        source=entry.source,
-    )
+def _drawn_for_law(substance: Substance) -> Substance:
+    mol = settled(substance.mol)
+    return substance if mol is substance.mol else substance.drawn_as(mol)
 
 
 def _substance_again(identity: Identity) -> Substance:
@@ -572,46 +544,4 @@ def _substance_again(identity: Identity) -> Substance:
             raise StructureError(StructureProblem.UNREADABLE, "the stored stereo groups cannot be read")
         others = settle_stereo(drawn)[1]
     keys = (identity.parent_inchikey, *(inchikey_of(other) for other in others))
-    return Substance(identity=identity, mol=mol, keys=keys, others=others)
-
-
-def _set_of(assessments: list[Assessment], analogues: int) -> Assessment:
-    """A set of candidates as one assessment: a match is certain only where every candidate has it so."""
-    places: dict[tuple[str, str, str, str], list[tuple[int, Match]]] = {}
-    for number, assessment in enumerate(assessments):
-        for match in assessment.matches:
-            key = (match.instrument, match.schedule, match.entry, match.rule)
-            places.setdefault(key, []).append((number, match))
-    matches: list[Match] = []
-    for found in places.values():
-        holders = {number for number, _ in found}
-        number, first = found[0]
-        sure = len(holders) == len(assessments) and all(m.certainty is Certainty.CERTAIN for _, m in found)
-        captured = any(m.captured for _, m in found)
-        matches.append(
-            replace(
-                first,
-                certainty=Certainty.CERTAIN if sure else Certainty.POSSIBLE,
-                reason=None if sure else first.reason or Reason.AMBIGUOUS_STRUCTURE,
-                captured=captured,
-                candidate=number if len(holders) == 1 else None,
-            )
-        )
-    names = list(assessments[0].status_by_instrument)
-    best: dict[tuple[str, str], Analogue] = {}
-    for assessment in assessments:
-        for analogue in assessment.analogues:
-            name = (analogue.instrument, analogue.entry)
-            if name not in best or best[name].similarity < analogue.similarity:
-                best[name] = analogue
-    return Assessment(
-        identity=None,
-        matches=in_order(matches),
-        candidates=tuple(assessments),
-        legal_status=status_of_set([a.legal_status for a in assessments]),
-        status_by_instrument={n: status_of_set([a.status_by_instrument[n] for a in assessments]) for n in names},
-        analogues=tuple(sorted(best.values(), key=lambda a: (-a.similarity, a.entry))[:analogues]),
-    )
-
-
-__all__ = ["Engine", "LegalStatus"]
+    return Substance(identity, mol, None, keys)

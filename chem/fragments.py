@@ -61,6 +61,11 @@ class Piece:
     @cached_property
     def smiles(self) -> str:
         """The fragment with `*` for each bond to the core, without stereochemistry."""
+        if len(self.atoms) == 1 and len(self.bonds) == 1:
+            atom = self._atoms[0]
+            symbol = atom.GetSymbol()
+            if atom.GetFormalCharge() == 0 and symbol in ("C", "N", "O", "S", "F", "Cl", "Br", "I"):
+                return f"*={symbol}" if self.bonds[0].order == 2.0 else f"*{symbol}"
         editable = Chem.RWMol(self.mol)
         for bond in self.bonds:
             dummy = editable.AddAtom(Chem.Atom(0))

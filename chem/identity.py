@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import rdkit
 from rdkit import Chem
@@ -21,18 +22,32 @@ exact_mass: Callable[[Mol], float] = rdMolDescriptors.CalcExactMolWt
 average_mass: Callable[[Mol], float] = rdMolDescriptors._CalcMolWt
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Substance:
     """An identity with the molecule it describes; atoms are numbered as in `identity.parent_smiles`.
 
     `keys` are the parent InChIKeys that the structure may stand for: one, or several for a stereo group of
-    several centres.
+    several
+    centres. The numbered molecule is made when law first asks for it.
     """
 
-    identity: Identity
-    mol: Mol
-    keys: tuple[str, ...]
-    others: tuple[Mol, ...]
+    def __init__(self, identity: Identity, source: Mol, order: tuple[int, ...] | None, keys: tuple[str, ...]) -> None:
+        self.identity = identity
+        self.keys = keys
+        self._source = source
+        self._order = order
+
+    @cached_property
+    def mol(self) -> Mol:
+        """The parent molecule, numbered as its SMILES."""
+        return self._source if self._order is None else Chem.RenumberAtoms(self._source, list(self._order))
+
+    def with_identity(self, identity: Identity) -> Substance:
+        """The same molecule under another identity record."""
+        return Substance(identity, self._source, self._order, self.keys)
+
+    def drawn_as(self, mol: Mol) -> Substance:
+        """The same substance in another drawing with the same atom numbers."""
+        return Substance(self.identity, mol, None, self.keys)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +86,7 @@ def substance_of(
         parent_smiles, order = part.written
     else:
         parent_smiles, order = written(part.mol)
-    mol = Chem.RenumberAtoms(part.mol, list(order))
+    mol = part.mol
     inchi = whole.inchi if same else inchi_of(part.mol)
     key = whole.inchikey if same else key_of_inchi(inchi)
     notes = [*remarks, *part.remarks]
@@ -106,7 +121,7 @@ def substance_of(
         warnings=tuple(dict.fromkeys(notes)),
         version=IDENTITY_VERSION,
     )
-    return Substance(identity=identity, mol=mol, keys=keys, others=part.others)
+    return Substance(identity, mol, order, keys)
 
 
 def substances_of(mol: Mol, normal: Normalised, whole: Reported, remarks: tuple[Remark, ...]) -> tuple[Substance, ...]:

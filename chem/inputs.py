@@ -55,6 +55,8 @@ def unreadable(detail: str) -> StructureError:
 def fold(text: str, remarks: list[Remark]) -> str:
     """The text in NFC with invisible characters removed and blanks and line ends made plain; each fold
     leaves a remark."""
+    if text.isascii() and "\r" not in text:
+        return text
     folded = unicodedata.normalize("NFC", text)
     if folded != text:
         remarks.append(Remark(code="text-folded", detail="The text was brought to Unicode form NFC."))
@@ -98,6 +100,8 @@ def tidy(structure: Structure) -> TidyText:
 
 def refuse_foreign(text: str, allowed: str = "") -> None:
     """Refuses any character outside printable ASCII, naming code point and position (counted from 1)."""
+    if text.isascii() and text.isprintable():
+        return
     for position, character in enumerate(text, start=1):
         if not " " <= character <= "~" and character not in allowed:
             name = unicodedata.name(character, "no name")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from rdkit import DataStructs
 from rdkit.Chem import rdFingerprintGenerator
 from rdkit.Chem.rdchem import Mol
@@ -40,7 +41,7 @@ class FingerprintIndex:
             return []
         values = _bulk(fingerprint(mol), self.fingerprints)
         # A stable sort keeps ties in order of position.
-        ranked = sorted(range(len(values)), key=values.__getitem__, reverse=True)
+        ranked = np.argsort(-np.fromiter(values, dtype=np.float64, count=len(values)), kind="stable").tolist()
         found: list[tuple[int, float]] = []
         for position in ranked:
             if not skip(position):

@@ -1,10 +1,11 @@
-"""Order, gravity and status of matches: what a set of matches amounts to."""
+"""Order, gravity and status of matches: what a set of matches, and a set of candidates, amounts to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from chem.values import INSTRUMENT_ORDER, Certainty, LegalStatus, Match
+from chem.values import INSTRUMENT_ORDER, Analogue, Assessment, Certainty, LegalStatus, Match, Reason
 
 _SCHEDULE_ORDER = {
     "UN-1961": ("IV", "I", "II", "III"),
@@ -55,3 +56,42 @@ def status_of_set(statuses: Sequence[LegalStatus]) -> LegalStatus:
     if all(status is LegalStatus.NOT_CONTROLLED for status in statuses):
         return LegalStatus.NOT_CONTROLLED
     return LegalStatus.POSSIBLY_CONTROLLED
+
+
+def assessment_of_set(assessments: list[Assessment], analogues: int) -> Assessment:
+    """A set of candidates as one assessment: a match is certain only where every candidate has it so."""
+    places: dict[tuple[str, str, str, str], list[tuple[int, Match]]] = {}
+    for number, assessment in enumerate(assessments):
+        for match in assessment.matches:
+            key = (match.instrument, match.schedule, match.entry, match.rule)
+            places.setdefault(key, []).append((number, match))
+    matches: list[Match] = []
+    for found in places.values():
+        holders = {number for number, _ in found}
+        number, first = found[0]
+        sure = len(holders) == len(assessments) and all(m.certainty is Certainty.CERTAIN for _, m in found)
+        captured = any(m.captured for _, m in found)
+        matches.append(
+            replace(
+                first,
+                certainty=Certainty.CERTAIN if sure else Certainty.POSSIBLE,
+                reason=None if sure else first.reason or Reason.AMBIGUOUS_STRUCTURE,
+                captured=captured,
+                candidate=number if len(holders) == 1 else None,
+            )
+        )
+    names = list(assessments[0].status_by_instrument)
+    best: dict[tuple[str, str], Analogue] = {}
+    for assessment in assessments:
+        for analogue in assessment.analogues:
+            name = (analogue.instrument, analogue.entry)
+            if name not in best or best[name].similarity < analogue.similarity:
+                best[name] = analogue
+    return Assessment(
+        identity=None,
+        matches=in_order(matches),
+        candidates=tuple(assessments),
+        legal_status=status_of_set([a.legal_status for a in assessments]),
+        status_by_instrument={n: status_of_set([a.status_by_instrument[n] for a in assessments]) for n in names},
+        analogues=tuple(sorted(best.values(), key=lambda a: (-a.similarity, a.entry))[:analogues]),
+    )

@@ -97,6 +97,7 @@ class Installation:
         }
         self.log = folder.parent / "serve.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.clients: list[httpx.Client] = []
 
     def nps(self, *arguments: str) -> Any:
         done = subprocess.run([NPS, *arguments, "--json"], env=self.environment, capture_output=True, text=True, check=True)
@@ -113,6 +114,7 @@ class Installation:
                 [NPS, "serve", "--port", str(self.port)], env=self.environment, stdout=log, stderr=log
             )
         client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+        self.clients.append(client)
         wait_for(lambda: self._ready(client), 60, self.log.read_text)
         return client
 
@@ -140,6 +142,8 @@ def wait_for(condition: Any, seconds: float, explain: Any = lambda: "") -> None:
 def installation(tmp_path: Path) -> Iterator[Installation]:
     made = Installation(tmp_path / "data")
     yield made
+    for client in made.clients:
+        client.close()
     if made.process is not None and made.process.poll() is None:
         made.process.terminate()
         made.process.wait(30)
