@@ -359,16 +359,22 @@ _ELEMENTS = (6, 7, 8, 9, 15, 16, 17, 35)
 
 
 def _composition(mol: Mol) -> tuple[int, ...]:
-    numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
-    return tuple(numbers.count(element) for element in _ELEMENTS)
+    """Heavy atoms by element, ring atoms, aromatic atoms: none of them is changed by a cut outside rings."""
+    return tuple(mask.bit_count() for mask in _element_masks(mol))
 
 
 def _element_masks(mol: Mol) -> list[int]:
     masks = dict.fromkeys(_ELEMENTS, 0)
+    ring = aromatic = 0
     for atom in mol.GetAtoms():
+        bit = 1 << atom.GetIdx()
         if atom.GetAtomicNum() in masks:
-            masks[atom.GetAtomicNum()] |= 1 << atom.GetIdx()
-    return list(masks.values())
+            masks[atom.GetAtomicNum()] |= bit
+        if atom.IsInRing():
+            ring |= bit
+        if atom.GetIsAromatic():
+            aromatic |= bit
+    return [*masks.values(), ring, aromatic]
 
 
 def _sides(mol: Mol, cuts: list[Cut]) -> list[int]:

@@ -27,12 +27,13 @@ STEPS = ("fragments", "clean", "split", "neutralise", "isotopes", "stereo")
 
 # Atoms that the full path may change or that need its care: charges, other elements, and drawings that it
 # rewrites
-# (sulfoxide, pentavalent nitrogen as in a neutral nitro group, azide or diazo, any phosphorus,
+# (charge-separated nitro groups are its own drawing and pass; sulfoxide, pentavalent nitrogen as in a
+# neutral nitro group, azide or diazo, any phosphorus,
 # valence-expanded halogen).
 _TRIGGER = query_of(
     "chem/normalise.py",
     0,
-    "[!+0,!#1&!#5&!#6&!#7&!#8&!#9&!#14&!#16&!#17&!#35&!#53,#16&X3,#16&v4,#16&v5,#7&v5,#7&X5,#17&!D1,#35&!D1,#53&!D1]",
+    "[!+0&!$([#7X3+](=O)[OX1-])&!$([OX1-]-[#7X3+]=O),!#1&!#5&!#6&!#7&!#8&!#9&!#14&!#16&!#17&!#35&!#53,#16&X3,#16&v4,#16&v5,#7&v5,#7&X5,#17&!D1,#35&!D1,#53&!D1]",
 )
 _CARBON_DIOXIDE = "O=C=O"
 _GROUP_1_2 = frozenset({3, 11, 19, 37, 55, 4, 12, 20, 38, 56})
