@@ -1,8 +1,7 @@
 """Esters, ethers and quaternary forms of listed substances: cut what a clause covers, compare what is left.
 
 Reverse transforms at up to three sites. A ring ether or lactone is skeleton and is not cut; amides,
-carbamates, N-alkyl
-homologues and prodrugs are no derivatives in the sense of the 1961 Convention.
+carbamates, N-alkyl homologues and prodrugs are no derivatives in the sense of the 1961 Convention.
 """
 
 from __future__ import annotations
@@ -47,7 +46,8 @@ _EPOXYMORPHINAN = query_of(
 @dataclass(frozen=True, slots=True)
 class Cut:
     """One bond that a clause allows to cut: the oxygen stays with the listed substance, `kind` says what is
-    cut."""
+    cut.
+    """
 
     oxygen: int
     leaving: int
@@ -115,7 +115,8 @@ class Derivatives:
 
     def hits(self, form: Form, own: list[Hit]) -> list[DerivedHit]:
         """Entries reached from a form. `own` are its direct hits: an instrument that lists it needs no
-        clause."""
+        clause.
+        """
         listed = {h.indexed.entry.instrument for h in own if h.basis is Basis.LISTED}
         asked = [name for name in self._clauses if name not in listed]
         if not asked:
@@ -283,8 +284,9 @@ def _through_another_schedule(
 
 
 def left_after(form: Form, cuts: list[Cut]) -> Form | None:
-    """What keeps all the oxygens when the cuts are made, an enol turned into its ketone; None where it falls
-    apart."""
+    """What keeps all the oxygens when the cuts are made, an enol turned into its ketone; None where it
+    falls apart.
+    """
     editable = Chem.RWMol(form.mol)
     for atom in editable.GetAtoms():
         atom.SetIntProp("_from", atom.GetIdx())
@@ -318,7 +320,8 @@ def _ketone(mol: Mol, fresh: list[int]) -> Mol:
 
 def form_of(mol: Mol, racemic: Stereo) -> Form | None:
     """A made structure as a form; None where RDKit cannot read its own text. A racemic report stays
-    racemic."""
+    racemic.
+    """
     again = round_trip(mol)
     if again is None:
         return None

@@ -1,5 +1,6 @@
 """The fast path is allowed only where the full path changes nothing: proved over everything that is
-shipped."""
+shipped.
+"""
 
 from __future__ import annotations
 
