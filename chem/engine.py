@@ -64,6 +64,8 @@ from chem.values import (
 )
 from chem.verdicts import assessment_of_set, in_order, order_of, status_of
 
+_SURENESS = (TextStatus.READ, TextStatus.RECALLED, TextStatus.PARTIAL, TextStatus.UNKNOWN)
+
 
 class Engine:
     """Chemistry and law of the shipped data. Safe to share between threads; a pickle of it loads the same
@@ -335,7 +337,13 @@ class Engine:
         )
         if when is InForce.NO:
             return []
-        certainty, reason = weaken(hit.certainty, hit.reason, entry.text_status, when)
+        status, source = entry.text_status, entry.source
+        if derived is not None or hit.basis is Basis.STEREOISOMER:
+            # What rests on a clause is as sure as the weaker of the two texts, and cites both.
+            clause = self._by_id[entry.instrument].clauses[entry.schedule]
+            status = max(status, clause.text_status, key=_SURENESS.index)
+            source = f"{source}; {clause.source}"
+        certainty, reason = weaken(hit.certainty, hit.reason, status, when)
         place = f"Schedule {entry.schedule}" if len(entry.schedule) <= 3 else entry.schedule
         rule = "listed" if hit.basis is Basis.LISTED else "stereoisomers"
         return [
@@ -350,13 +358,13 @@ class Engine:
                 reason=reason,
                 carve_outs=(),
                 rule=derived.rule if derived else f"{entry.instrument.lower()}/{rule}",
-                text_status=entry.text_status,
+                text_status=status,
                 explanation=f"{entry.name} is named in {place} of {entry.instrument}, and the "
                 f"structure {hit.why}.",
                 atoms=derived.atoms if derived else tuple(range(substance.mol.GetNumAtoms())),
                 effective_from=entry.effective_from,
                 not_before=entry.not_before,
-                source=entry.source,
+                source=source,
             )
         ]
 
