@@ -464,19 +464,22 @@ class _World:
         return case
 
     def _cluster(self) -> list[DemoReport]:
-        """Four deaths in one city within two weeks: tablets sold as oxycodone that contained protonitazene."""
+        """Harm in one city through the last month: tablets sold as oxycodone that contained protonitazene.
+
+        A report comes in every third day, so that on most days something has just happened that waits for an answer.
+        """
         rng = self.rng
         lab = next(lab for lab in self.laboratories if lab.country.code == CLUSTER_COUNTRY)
         substance = self.by_name["Protonitazene"]
         year, month = self.months[-1]
-        start = date(year, month + 1, 1) - timedelta(days=9)
         found = []
-        for number in range(4):
-            day = start + timedelta(days=number * 3)
-            received = datetime(day.year, day.month, day.day, 9 + number, 15, tzinfo=UTC) + timedelta(days=4 + number)
+        for number in range(9):
+            received = datetime(year, month + 1, 3 + 3 * number, 9 + number % 4, 15, tzinfo=UTC)
+            day = received.date() - timedelta(days=5)
             case = self._case(CLASSES["nitazene"], biological=True)
-            case |= {"seriousness": "death", "outcome": "died", "route": "oral"}
-            case["role"] = rng.choice(("sole_cause", "combined_cause"))
+            died = number % 3 == 0
+            case |= {"seriousness": "death" if died else rng.choice(("intensive_care", "life_threatening")), "route": "oral"}
+            case |= {"outcome": "died" if died else "recovering", "role": rng.choice(("sole_cause", "combined_cause"))}
             body = {
                 "lab_reference": self._reference(lab),
                 "sample": {
@@ -484,7 +487,7 @@ class _World:
                     "subdivision": CLUSTER_AREA,
                     "date_sampled": day.isoformat(),
                     "context": "biological",
-                    "context_detail": "post_mortem",
+                    "context_detail": "post_mortem" if died else "clinical",
                     "matrix": "blood_peripheral",
                     "sold_as": "oxycodone",
                 },

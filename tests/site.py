@@ -74,7 +74,8 @@ def fill(world: World) -> None:
     )  # fmt: skip
     mmc = world.substance(
         "2-Methylmethcathinone", smiles="CNC(C)C(=O)c1ccccc1C", inchikey="JEZYPKYGLUWUPH-UHFFFAOYSA-N",
-        group="synthetic_cathinone", effect="stimulant", status="not_controlled", names=(("2-MMC", "abbreviation"),),
+        group="synthetic_cathinone", effect="stimulant", status="not_controlled",
+        matches=(match("UK-MDA", "Class B", "cathinones", basis="generic"),), names=(("2-MMC", "abbreviation"),),
     )  # fmt: skip
     nitazene = world.substance(
         "N-Pyrrolidino protonitazene", smiles="CCCOc1ccc(Cc2nc3cc([N+](=O)[O-])ccc3n2CCN2CCCC2)cc1",
@@ -130,10 +131,17 @@ class Clock:
 
 
 def make_site(
-    directory: Path, *, demo: bool = True, base_url: str = "http://testserver", fill_world: Callable[[World], None] = fill
+    directory: Path,
+    *,
+    demo: bool = True,
+    base_url: str = "http://testserver",
+    fill_world: Callable[[World], None] = fill,
+    database_url: str | None = None,
 ) -> FastAPI:
-    """An application over a new SQLite file, filled."""
-    settings = Settings(database_url=f"sqlite:///{directory / 'pages.sqlite'}", data_dir=directory, base_url=base_url)
+    """An application over a new SQLite file, or over the empty database given, filled."""
+    settings = Settings(
+        database_url=database_url or f"sqlite:///{directory / 'pages.sqlite'}", data_dir=directory, base_url=base_url
+    )
     database = Database(settings.resolved_database_url, pool_size=4)
     Base.metadata.create_all(database.engine)
     with database.write() as session:

@@ -1,4 +1,7 @@
-"""Signing in and out. One message for every failure, and nothing that tells whether an e-mail is known."""
+"""Signing in and out, and a person's own account.
+
+One message for every failure, and nothing that tells whether an e-mail is known.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Depends, Form, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from app.auth import accounts, sessions
-from app.auth.sessions import COOKIE, LIFETIME, MaybeViewer, safe_return
+from app.auth.permissions import Action
+from app.auth.sessions import COOKIE, LIFETIME, MaybeViewer, Viewer, requires_form, requires_viewer, safe_return
 from app.auth.throttle import SignInThrottle
 from app.context import AppContext, Context
 from app.persistence.models import Person
 from app.problems import Problem
 from app.web import csrf
-from app.web.frame import Frame, build_frame
+from app.web.frame import Crumb, Frame, build_frame
+from app.web.places import country_name
 from app.web.templating import Page
 
 router = APIRouter(include_in_schema=False)
@@ -35,6 +40,21 @@ class SignInContext:
     email: str
     token: str
     failure: str | None
+
+
+THEMES = {"system": "As the device says", "light": "Light", "dark": "Dark"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountContext:
+    """Who is signed in, the look they chose, and until when this sign-in lasts."""
+
+    email: str
+    organisation: str
+    country: str
+    themes: tuple[tuple[str, str], ...]
+    chosen: str
+    saved: bool
 
 
 def _throttle(request: Request) -> SignInThrottle:
@@ -146,5 +166,45 @@ def sign_out(request: Request, context: Context, viewer: MaybeViewer, csrf_token
         sessions.check_token(viewer, csrf_token)
         with context.database.write() as session:
             sessions.close_session(session, request.cookies[COOKIE])
+    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="lax", secure=_secure(context))
+    return response
+
+
+Somebody = Annotated[Viewer, Depends(requires_viewer(Action.SUBSTANCE_READ))]
+SomebodysForm = Annotated[Viewer, Depends(requires_form(Action.SUBSTANCE_READ))]
+
+
+@router.get("/account")
+def account(request: Request, context: Context, viewer: Somebody, saved: bool = False) -> Response:
+    """Who am I here, and how do the pages look?"""
+    with context.database.read() as session:
+        frame = build_frame(request, context, session, viewer, title="Account", crumbs=(Crumb(text="Overview", href="/"),))
+    page = AccountContext(
+        email=viewer.email,
+        organisation=viewer.principal.org_name,
+        country=country_name(viewer.principal.country),
+        themes=tuple(THEMES.items()),
+        chosen=viewer.theme,
+        saved=saved,
+    )
+    return Page("auth/account.html", frame, page)
+
+
+@router.post("/account")
+def save_account(context: Context, viewer: SomebodysForm, theme: Annotated[str, Form()]) -> Response:
+    """Keeps the chosen look."""
+    if theme not in THEMES:
+        raise Problem("validation", f"theme: {theme!r} is not one of {', '.join(THEMES)}.")
+    with context.database.write() as session:
+        session.get_one(Person, viewer.person_id).theme = theme
+    return RedirectResponse("/account?saved=true", status_code=303)
+
+
+@router.post("/account/sign-out-everywhere")
+def sign_out_everywhere(context: Context, viewer: SomebodysForm) -> Response:
+    """Ends every sign-in of this person."""
+    with context.database.write() as session:
+        sessions.close_all_sessions(session, viewer.person_id)
+    response = RedirectResponse("/", status_code=303)
     response.delete_cookie(COOKIE, path="/", httponly=True, samesite="lax", secure=_secure(context))
     return response

@@ -141,7 +141,7 @@ def alerts_for(
     chosen, waits, late = _select(session, principal, conditions, now=now)
     if show is Show.WAITING:
         chosen = chosen.where(or_(waits, Alert.id == also) if also else waits)
-        order: tuple[Any, ...] = (late.desc(), AlertRevision.level.desc(), _clock_starts(principal), Alert.id)
+        order: tuple[Any, ...] = (case((late, 0), else_=1), AlertRevision.level.desc(), _clock_starts(principal), Alert.id)
     else:
         order = (Alert.created_at.desc(), Alert.id.desc())
     if show is Show.ACKNOWLEDGED:

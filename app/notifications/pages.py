@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -319,6 +319,15 @@ def _number(value: Any) -> str:
     return str(value).replace("_", " ")
 
 
+_NAMED: dict[str, Callable[[str], str]] = {
+    "area": country_name,
+    "country": country_name,
+    "confidence": lambda value: words.said(words.CONFIDENCE, value),
+    "seriousness": lambda value: words.said(words.SERIOUSNESS, value),
+    "month": written_month,
+}
+
+
 def _numbers(numbers: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     """What the rule counted, as (name, value); a structured value is left to the API."""
     shown = []
@@ -326,7 +335,7 @@ def _numbers(numbers: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         if value is None or isinstance(value, dict):
             continue
         name = key.replace("_", " ")
-        text = country_name(value) if key in {"area", "country"} and isinstance(value, str) else _number(value)
+        text = _NAMED[key](value) if key in _NAMED and isinstance(value, str) else _number(value)
         shown.append((name[:1].upper() + name[1:], text))
     return tuple(shown)
 

@@ -111,6 +111,7 @@ class DetailContext:
     verdict: str
     more: int
     coverage_sentence: str | None
+    national: tuple[str, ...]
     key_figures: tuple[KeyFigure, ...]
     instruments: tuple[InstrumentStatus, ...]
     by_month: Figure
@@ -289,6 +290,7 @@ def substance(request: Request, context: Context, viewer: MaybeViewer, substance
         verdict=words.verdict(found.legal_status, found.matches, label=found.name),
         more=words.and_more(found.legal_status, found.matches),
         coverage_sentence=coverage_sentence(found, coverage, now.date()),
+        national=_national(found),
         key_figures=_key_figures(countries, split, cases),
         instruments=_instruments(found, coverage),
         by_month=by_month,
@@ -334,6 +336,16 @@ def coverage_sentence(substance: SubstanceDetail, coverage: tuple[Coverage, ...]
     shown = "; ".join(gaps[:2]) + (f"; and {len(gaps) - 2} more below" if len(gaps) > 2 else "")
     missing = f" Not covered: {shown}." if gaps else ""
     return f"No match in what is covered: {words.count(len(un), 'instrument', 'instruments')}, editions of {day(today)}.{missing}"
+
+
+def _national(substance: SubstanceDetail) -> tuple[str, ...]:
+    """Provisions of single countries that a verdict of the UN conventions would pass over in silence, one an instrument."""
+    found: dict[str, str] = {}
+    for match in words.counting(substance.matches):
+        if match["instrument"] not in UN_INSTRUMENTS:
+            prefix = "possibly " if match["certainty"] == "possible" else ""
+            found.setdefault(match["instrument"], prefix + words.place(match))
+    return tuple(found.values())
 
 
 def _instruments(substance: SubstanceDetail, coverage: tuple[Coverage, ...]) -> tuple[InstrumentStatus, ...]:

@@ -173,6 +173,11 @@ def ranked_bars(bars: tuple[Bar, ...], *, width: int, label_limit: int) -> str:
     return _draw([drawn, written], width=width, height=24 * len(bars), fit=True)
 
 
+def warm_up() -> None:
+    """Draws once, so that the half second which the first picture costs is spent before the first reader comes."""
+    month_bars((Bar(key="2026-01", parts=((CONFIRMED, 1),)),), width=100, height=50)
+
+
 def _chart(rows: list[dict[str, Any]]) -> Any:
     # altair's own signatures are partly untyped
     return alt.Chart(alt.Data(values=rows))  # type: ignore[no-untyped-call]
@@ -184,7 +189,7 @@ def _draw(layers: Sequence[Any], *, width: int, height: int, fit: bool = False) 
     With `fit` the width is that of the whole picture, its labels included; else that of the drawing area.
     """
     chart = alt.layer(*layers).properties(width=width, height=height).configure(**_CONFIG)
-    definition: dict[str, Any] = chart.to_dict()
+    definition: dict[str, Any] = chart.to_dict(validate=False)
     if fit:
         definition["autosize"] = {"type": "fit-x", "contains": "padding"}
     return str(vlc.vegalite_to_svg(json.dumps(definition)))

@@ -13,7 +13,7 @@ from app.intake import pages as intake_pages
 from app.notifications import pages as alert_pages
 from app.problems import PageRenderer
 from app.substances import pages as substance_pages
-from app.web import docs_page, overview, problem_pages, static
+from app.web import charts, docs_page, overview, problem_pages, static
 from app.web.security import SecurityHeaders
 
 ROUTERS = (
@@ -31,6 +31,7 @@ ROUTERS = (
 def install(app: FastAPI, context: AppContext) -> PageRenderer:
     """Adds headers, static files and pages; gives the renderer for `app.problems.install(..., page=...)`."""
     static.manifest()  # read now, so that a missing file stops the start and no request
+    charts.warm_up()
     app.state.sign_in_throttle = SignInThrottle()
     for router in ROUTERS:
         app.include_router(router)

@@ -54,6 +54,7 @@ PAGES: dict[str, tuple[str | None, Callable[[Page, str], None]]] = {
     "retracted alert": (LAB, _follow("/inbox?show=all", "[data-open] >> text=by mistake")),
     "reports": (LAB, _goto("/reports")),
     "report": (LAB, _follow("/reports", "main .row-title")),
+    "account": (LAB, _goto("/account?saved=true")),
     "forbidden": (AUTHORITY, _goto("/reports")),
 }
 ERRORS = frozenset({"forbidden"})

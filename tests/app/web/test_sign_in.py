@@ -172,3 +172,23 @@ def test_a_lost_sign_in_sends_a_part_of_a_page_to_the_whole_sign_in(site: FastAP
     answer = client_of(site).get("/inbox", headers={"hx-request": "true", "hx-current-url": "http://testserver/inbox?show=all"})
     assert answer.status_code == 401
     assert answer.headers["hx-redirect"] == "/sign-in?next=/inbox?show=all"
+
+
+def test_the_look_is_kept_and_printed_by_the_server(fresh_site: FastAPI) -> None:
+    client = client_of(fresh_site)
+    sign_in(client, LAB)
+    text = client.get("/account").text
+    assert '<html lang="en" data-theme="system">' in text
+    assert client.post("/account", data={"csrf_token": "forged", "theme": "dark"}).status_code == 403
+    assert client.post("/account", data={"csrf_token": token_in(text), "theme": "loud"}).status_code == 422
+    answer = client.post("/account", data={"csrf_token": token_in(text), "theme": "dark"})
+    assert '<html lang="en" data-theme="dark">' in client.get(answer.headers["location"]).text
+
+
+def test_signing_out_everywhere_ends_every_sign_in_of_the_person(fresh_site: FastAPI) -> None:
+    first, second, other = client_of(fresh_site), client_of(fresh_site), client_of(fresh_site)
+    for client in (first, second):
+        sign_in(client, LAB)
+    sign_in(other, "lab.fr@example.org")
+    first.post("/account/sign-out-everywhere", data={"csrf_token": token_in(first.get("/account").text)})
+    assert [client.get("/reports").status_code for client in (first, second, other)] == [303, 303, 200]

@@ -107,6 +107,7 @@ def test_no_match_says_what_is_covered_and_what_is_not_and_never_legal(public: T
     text = public.get(address(public, "2-MMC")).text
     assert "No match in what is covered: 3 instruments, editions of 24 Nov 2026." in text
     assert "Not covered: stereoisomers of three entries: text not read." in text
+    assert "Under the law of single countries: UK Misuse of Drugs Act Class B, under the class rule for cathinones." in text
     assert "Information, not legal advice; the official text prevails." in text
     assert not re.search(r"\b(legal|not controlled)\b(?! advice| status)", re.sub(r"<[^>]+>", " ", text), re.IGNORECASE)
 
