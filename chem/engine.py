@@ -84,9 +84,7 @@ class Engine:
         self._instruments = tuple(instruments)
         self._by_id = {instrument.id: instrument for instrument in self._instruments}
         self._extra = extra
-        self.version = (
-            f"normalisation {NORMALISATION_VERSION}, catalog {catalog_version}, RDKit {rdkit.__version__}"
-        )
+        self.version = f"normalisation {NORMALISATION_VERSION}, catalog {catalog_version}, RDKit {rdkit.__version__}"
         self._listed = ListedIndex(
             self._instruments, lambda smiles, row, entry: shipped_substance(counterions, smiles, row, entry)
         )
@@ -163,12 +161,8 @@ class Engine:
         """
         parsed = parse(structure)
         if parsed.variable:
-            return self.assess_candidates(
-                expanded(parsed), as_of=as_of, instruments=instruments, analogues=analogues, home=home
-            )
-        return self._assess(
-            self._examiner.examine_parsed(parsed), as_of, self._asked(instruments), analogues, home
-        )
+            return self.assess_candidates(expanded(parsed), as_of=as_of, instruments=instruments, analogues=analogues, home=home)
+        return self._assess(self._examiner.examine_parsed(parsed), as_of, self._asked(instruments), analogues, home)
 
     def assess_candidates(
         self,
@@ -211,9 +205,7 @@ class Engine:
         substances = tuple(substance_again(part) for part in parts)
         keys = [part.parent_inchikey for part in parts]
         main = keys.index(identity.parent_inchikey) if identity.parent_inchikey in keys else 0
-        return self._assess(
-            Examined(identity, substances, main), as_of, self._asked(instruments), analogues, home
-        )
+        return self._assess(Examined(identity, substances, main), as_of, self._asked(instruments), analogues, home)
 
     def _asked(self, instruments: Sequence[str] | None) -> tuple[str, ...]:
         if instruments is None:
@@ -223,9 +215,7 @@ class Engine:
             raise KeyError(f"unknown instruments: {', '.join(unknown)}; loaded are {', '.join(self._by_id)}")
         return tuple(name for name in self._by_id if name in instruments)
 
-    def _assess(
-        self, examined: Examined, as_of: date, asked: tuple[str, ...], analogues: int, home: Sequence[str]
-    ) -> Assessment:
+    def _assess(self, examined: Examined, as_of: date, asked: tuple[str, ...], analogues: int, home: Sequence[str]) -> Assessment:
         several = len(examined.substances) > 1
         matches: list[Match] = []
         for substance in examined.substances:
@@ -304,10 +294,7 @@ class Engine:
         if not texts:
             raise KeyError(f"unknown rule: {rule_id}")
         rule = next((r for r in texts if is_text_on(r, as_of) is not InForce.NO), texts[-1])
-        return tuple(
-            trial_of(rule, drawn_for_law(s), self._listed.hits(Form.of(s)), as_of)
-            for s in examined.substances
-        )
+        return tuple(trial_of(rule, drawn_for_law(s), self._listed.hits(Form.of(s)), as_of) for s in examined.substances)
 
     def rules(self, instrument: str | None = None) -> tuple[RuleInfo, ...]:
         """Every dated text of every class rule, of one instrument where named."""
@@ -322,9 +309,7 @@ class Engine:
         best = min((order_of(m) for m in matches if m.captured), default=None)
         return (best is None, best or ())
 
-    def _match(
-        self, hit: Hit, as_of: date | None, substance: Substance, derived: DerivedHit | None = None
-    ) -> list[Match]:
+    def _match(self, hit: Hit, as_of: date | None, substance: Substance, derived: DerivedHit | None = None) -> list[Match]:
         entry = hit.indexed.entry
         when = in_force(
             as_of,
@@ -357,8 +342,7 @@ class Engine:
                 carve_outs=(),
                 rule=derived.rule if derived else f"{entry.instrument.lower()}/{rule}",
                 text_status=status,
-                explanation=f"{entry.name} is named in {place} of {entry.instrument}, and the "
-                f"structure {hit.why}.",
+                explanation=f"{entry.name} is named in {place} of {entry.instrument}, and the structure {hit.why}.",
                 atoms=derived.atoms if derived else tuple(range(substance.mol.GetNumAtoms())),
                 effective_from=entry.effective_from,
                 not_before=entry.not_before,

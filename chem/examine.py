@@ -31,9 +31,7 @@ class Examined:
 class Examiner:
     """Brings structures through the protocol. `gravity` orders the components of a mixture, gravest first."""
 
-    def __init__(
-        self, counterions: CounterIons, listed: ListedIndex, gravity: Callable[[Substance], tuple[Any, ...]]
-    ) -> None:
+    def __init__(self, counterions: CounterIons, listed: ListedIndex, gravity: Callable[[Substance], tuple[Any, ...]]) -> None:
         self._counterions = counterions
         self._listed = listed
         self._gravity = gravity
@@ -53,9 +51,7 @@ class Examiner:
         whole = reported(mol, parsed.inchi, axial=parsed.marks.axial and has_atropisomer(mol))
         # An InChI that is a listed substance stays as it was read: some drawings (sydnone imines) do not
         # survive cleaning.
-        if whole.inchikey in self._listed.as_they_are or (
-            parsed.from_inchi and whole.inchikey in self._listed.keys
-        ):
+        if whole.inchikey in self._listed.as_they_are or (parsed.from_inchi and whole.inchikey in self._listed.keys):
             part = Component(mol=mol, labelled=mol)
             normal = Normalised(components=(part,), removed=(), remarks=(), untouched=True)
         else:
@@ -75,8 +71,7 @@ class Examiner:
             return substance
         note = Remark(
             code="other-tautomer-drawn",
-            detail="Drawn with a mobile hydrogen elsewhere than in the shipped structure; it is the "
-            "same substance.",
+            detail="Drawn with a mobile hydrogen elsewhere than in the shipped structure; it is the same substance.",
         )
         identity = substance.identity
         return substance.with_identity(replace(identity, warnings=(*identity.warnings, note)))
@@ -95,8 +90,7 @@ class Examiner:
         others = [s.identity.formula for number, s in enumerate(substances) if number != main]
         note = Remark(
             code="several-components",
-            detail=f"A mixture: besides the substance described it holds {', '.join(others)}; each "
-            f"is screened.",
+            detail=f"A mixture: besides the substance described it holds {', '.join(others)}; each is screened.",
         )
         identity = replace(
             chosen,
