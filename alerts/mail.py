@@ -107,6 +107,7 @@ _ENDPOINT = {
     "disabled": "An endpoint was disabled: nothing is sent to it until its owner enables it again. What waits for it is kept.",
     "soon-disabled": "An endpoint has taken nothing for four days. It is disabled in 24 hours unless a delivery succeeds.",
     "blocked": "An endpoint was not called: its address is outside the rules for outgoing requests.",
+    "dead": "A delivery needs a person: every attempt at it failed. It can be sent again at any time.",
     "refused": "An endpoint refuses deliveries. They are tried again for about three days.",
 }
 

@@ -22,6 +22,7 @@ from app.installation import DEMO, get_state, set_state
 from app.intake import service as intake
 from app.intake.resolve import resolve_report
 from app.intake.schemas import ReportIn
+from app.intake.sold_as import sold_as_of
 from app.main import build_context
 from app.notifications import service as notifications
 from app.persistence.base import new_id
@@ -135,6 +136,7 @@ def _store_batch(context: AppContext, batch: list[demo.DemoReport], by_key: dict
                     resolved=resolve_report(report, context.chemistry, context.now().date()),
                     principal=by_key[given.organisation],
                     received_at=given.received_at,
+                    sold_as=sold_as_of(context.chemistry, report.sample.sold_as, context.now().date()),
                 ),
             )
         )

@@ -1,8 +1,7 @@
 """Strict reading of shipped and loaded data files.
 
 A missing rule looks exactly like a clean result, so nothing is skipped: an unknown column or key, an empty
-source, a
-structure that cannot be read or a broken date stops the load with file, row and reason.
+source, a structure that cannot be read or a broken date stops the load with file, row and reason.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A structure as SVG that stands inline under a strict Content-Security-Policy.
 
-RDKit writes style attributes, which `style-src 'self'` blanks out; here they become presentation attributes,
-black becomes
-`currentColor` so that one drawing serves light and dark, and highlighted parts carry the class `highlight`.
+RDKit writes style attributes, which `style-src 'self'` blanks out; here they become presentation
+attributes, black becomes `currentColor` so that one drawing serves light and dark, and highlighted parts
+carry the class `highlight`.
 """
 
 from __future__ import annotations

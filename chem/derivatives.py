@@ -1,8 +1,7 @@
 """Esters, ethers and quaternary forms of listed substances: cut what a clause covers, compare what is left.
 
 Reverse transforms at up to three sites. A ring ether or lactone is skeleton and is not cut; amides,
-carbamates, N-alkyl
-homologues and prodrugs are no derivatives in the sense of the 1961 Convention.
+carbamates, N-alkyl homologues and prodrugs are no derivatives in the sense of the 1961 Convention.
 """
 
 from __future__ import annotations
@@ -45,7 +44,8 @@ _EPOXYMORPHINAN = query_of(_HERE, 0, "[#6]1~[#6]~[#6]~[#6]2~[#6]3~[#6]~c4ccc([#8
 @dataclass(frozen=True, slots=True)
 class Cut:
     """One bond that a clause allows to cut: the oxygen stays with the listed substance, `kind` says what is
-    cut."""
+    cut.
+    """
 
     oxygen: int
     leaving: int
@@ -106,7 +106,8 @@ class Derivatives:
 
     def hits(self, form: Form, own: list[Hit]) -> list[DerivedHit]:
         """Entries reached from a form. `own` are its direct hits: an instrument that lists it needs no
-        clause."""
+        clause.
+        """
         listed = {h.indexed.entry.instrument for h in own if h.basis is Basis.LISTED}
         asked = [name for name in self._clauses if name not in listed]
         if not asked:
@@ -259,8 +260,9 @@ def _through_another_schedule(
 
 
 def left_after(form: Form, cuts: list[Cut]) -> Form | None:
-    """What keeps all the oxygens when the cuts are made, an enol turned into its ketone; None where it falls
-    apart."""
+    """What keeps all the oxygens when the cuts are made, an enol turned into its ketone; None where it
+    falls apart.
+    """
     editable = Chem.RWMol(form.mol)
     for atom in editable.GetAtoms():
         atom.SetIntProp("_from", atom.GetIdx())
@@ -294,7 +296,8 @@ def _ketone(mol: Mol, fresh: list[int]) -> Mol:
 
 def form_of(mol: Mol, racemic: Stereo) -> Form | None:
     """A made structure as a form; None where RDKit cannot read its own text. A racemic report stays
-    racemic."""
+    racemic.
+    """
     again = round_trip(mol)
     if again is None:
         return None
@@ -335,16 +338,22 @@ _ELEMENTS = (6, 7, 8, 9, 15, 16, 17, 35)
 
 
 def _composition(mol: Mol) -> tuple[int, ...]:
-    numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
-    return tuple(numbers.count(element) for element in _ELEMENTS)
+    """Heavy atoms by element, ring atoms, aromatic atoms: none of them is changed by a cut outside rings."""
+    return tuple(mask.bit_count() for mask in _element_masks(mol))
 
 
 def _element_masks(mol: Mol) -> list[int]:
     masks = dict.fromkeys(_ELEMENTS, 0)
+    ring = aromatic = 0
     for atom in mol.GetAtoms():
+        bit = 1 << atom.GetIdx()
         if atom.GetAtomicNum() in masks:
-            masks[atom.GetAtomicNum()] |= 1 << atom.GetIdx()
-    return list(masks.values())
+            masks[atom.GetAtomicNum()] |= bit
+        if atom.IsInRing():
+            ring |= bit
+        if atom.GetIsAromatic():
+            aromatic |= bit
+    return [*masks.values(), ring, aromatic]
 
 
 def _sides(mol: Mol, cuts: list[Cut]) -> list[int]:

@@ -1,8 +1,8 @@
-"""Amide rather than imidic acid, amidine with the double bond in the ring: one drawing for questions of law.
+"""Amide rather than imidic acid, amidine with the double bond in the ring: one drawing for questions of
+law.
 
 Not part of identity: InChI keys fold these mobile hydrogens anyway. But a statute's carboxamide must be
-found whichever way
-it was drawn, and RDKit reads many InChIs of amides as imidic acids. Atom numbers stay.
+found whichever way it was drawn, and RDKit reads many InChIs of amides as imidic acids. Atom numbers stay.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ _IMINO = query_of(_HERE, 0, "[NX3;H1;R:1]-[CX3;R:2]=[NX2;H1;!R:3]")
 
 def settled(mol: Mol) -> Mol:
     """The molecule with imidic acids as amides and exocyclic ring imines as amines; itself where there are
-    none."""
+    none.
+    """
     if not mol.HasSubstructMatch(_MAYBE):
         return mol
     result = Chem.RWMol(mol)

@@ -1,18 +1,18 @@
 """The one object that answers: identity, legal status, coverage. Built once from the data files, then never
-changed."""
+changed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import rdkit
-from rdkit.Chem.rdchem import Mol
 
-from chem.catalog import DATA, digest, structure_of
+from chem.catalog import DATA, digest
 from chem.classes import (
     Gates,
     class_match,
@@ -27,23 +27,19 @@ from chem.derivatives import Derivatives, DerivedHit
 from chem.described import entry_info, instrument_info
 from chem.drawings import settled
 from chem.errors import DataError, StructureError, StructureProblem
+from chem.examine import Examined, Examiner, drawn_for_law, expanded, shipped_substance, substance_again
 from chem.groups import groups_of, load_groups
-from chem.identity import Substance, reported, substances_of
+from chem.identity import Substance
 from chem.listed import Form, Hit, Indexed, ListedIndex
 from chem.normalise import (
     NORMALISATION_VERSION,
-    Component,
     CounterIons,
-    Normalised,
-    has_atropisomer,
     load_counterions,
-    normalise,
-    settle_stereo,
 )
-from chem.parsing import Parsed, candidates, inchikey_of, parse, read_smiles
+from chem.parsing import parse
 from chem.positional import load_isomer_rule
 from chem.rules import Rule, load_rules
-from chem.schedules import Entry, Instrument, load_instrument
+from chem.schedules import Instrument, load_instrument
 from chem.similarity import FingerprintIndex, fingerprint
 from chem.timing import InForce, in_force
 from chem.values import (
@@ -61,26 +57,20 @@ from chem.values import (
     Match,
     ProposedGroup,
     Reason,
-    Remark,
     RuleInfo,
     RuleTrial,
     Structure,
-    StructureFormat,
     TextStatus,
 )
 from chem.verdicts import assessment_of_set, in_order, order_of, status_of
 
-
-@dataclass(frozen=True, slots=True)
-class _Examined:
-    identity: Identity
-    substances: tuple[Substance, ...]
-    main: int
+_SURENESS = (TextStatus.READ, TextStatus.RECALLED, TextStatus.PARTIAL, TextStatus.UNKNOWN)
 
 
 class Engine:
     """Chemistry and law of the shipped data. Safe to share between threads; a pickle of it loads the same
-    data again."""
+    data again.
+    """
 
     def __init__(
         self,
@@ -93,10 +83,12 @@ class Engine:
     ) -> None:
         self._instruments = tuple(instruments)
         self._by_id = {instrument.id: instrument for instrument in self._instruments}
-        self._counterions = counterions
         self._extra = extra
         self.version = f"normalisation {NORMALISATION_VERSION}, catalog {catalog_version}, RDKit {rdkit.__version__}"
-        self._listed = ListedIndex(self._instruments, self._shipped_substance)
+        self._listed = ListedIndex(
+            self._instruments, lambda smiles, row, entry: shipped_substance(counterions, smiles, row, entry)
+        )
+        self._examiner = Examiner(counterions, self._listed, self._gravity)
         self._derivatives = Derivatives(self._listed, self._instruments)
         self._rules = tuple(rules)
         self._isomers = load_isomer_rule(self._listed.all) if "US-CSA" in self._by_id else None
@@ -141,97 +133,14 @@ class Engine:
     def identify(self, structure: Structure) -> Identity:
         """The identity layers of a reported structure.
 
-        Raises: StructureError. A variable attachment point is undefined here: `candidates_of` enumerates it.
+        Raises: StructureError. A variable attachment point is undefined here: `candidates_of` enumerates
+        it.
         """
-        return self._examine(structure).identity
+        return self._examiner.examine(structure).identity
 
     def candidates_of(self, structure: Structure) -> tuple[Structure, ...]:
         """What a structure with a variable attachment point may be, without repeats; else an empty tuple."""
-        return _expanded(parse(structure))
-
-    def _examine(self, structure: Structure) -> _Examined:
-        return self._examine_parsed(parse(structure))
-
-    def _examine_parsed(self, parsed: Parsed) -> _Examined:
-        if parsed.variable:
-            raise StructureError(
-                StructureProblem.UNDEFINED,
-                "an attachment point is not determined: the structure is a set of candidates",
-            )
-        mol = settled(parsed.mol) if parsed.from_inchi else parsed.mol
-        whole = reported(mol, parsed.inchi, axial=parsed.marks.axial and has_atropisomer(mol))
-        # An InChI that is a listed substance stays as it was read: some drawings (sydnone imines) do not
-        # survive cleaning.
-        if whole.inchikey in self._listed.as_they_are or (parsed.from_inchi and whole.inchikey in self._listed.keys):
-            part = Component(mol=mol, labelled=mol)
-            normal = Normalised(components=(part,), removed=(), remarks=(), untouched=True)
-        else:
-            normal = normalise(mol, self._counterions, self._listed.listed_flat, parsed.marks)
-        substances = substances_of(mol, normal, whole, parsed.remarks)
-        substances = tuple(self._other_drawing(substance) for substance in substances)
-        if len(substances) == 1:
-            return _Examined(substances[0].identity, substances, 0)
-        return self._mixture(substances, whole.smiles, whole.inchi, whole.inchikey, normal, parsed.remarks)
-
-    def _other_drawing(self, substance: Substance) -> Substance:
-        """With a remark where a listed substance was drawn with its mobile hydrogen elsewhere: the key is
-        the same."""
-        flats = self._listed.flats_of.get(substance.identity.connectivity)
-        if flats is None or substance.identity.flat_smiles in flats:
-            return substance
-        note = Remark(
-            code="other-tautomer-drawn",
-            detail="Drawn with a mobile hydrogen elsewhere than in the shipped structure; it is the same substance.",
-        )
-        identity = substance.identity
-        return substance.with_identity(replace(identity, warnings=(*identity.warnings, note)))
-
-    def _mixture(
-        self,
-        substances: tuple[Substance, ...],
-        smiles: str,
-        inchi: str,
-        inchikey: str,
-        normal: Normalised,
-        remarks: tuple[Remark, ...],
-    ) -> _Examined:
-        def gravity(number: int) -> tuple[Any, ...]:
-            matches = self._matches(substances[number], None, UN_INSTRUMENTS)
-            best = min((order_of(m) for m in matches if m.captured), default=None)
-            return (best is None, best or (), number)
-
-        main = min(range(len(substances)), key=gravity)
-        chosen = substances[main].identity
-        others = [s.identity.formula for number, s in enumerate(substances) if number != main]
-        note = Remark(
-            code="several-components",
-            detail=f"A mixture: besides the substance described it holds {', '.join(others)}; each is screened.",
-        )
-        identity = replace(
-            chosen,
-            smiles=smiles,
-            inchi=inchi,
-            inchikey=inchikey,
-            removed=normal.removed,
-            components=tuple(s.identity for s in substances),
-            warnings=tuple(dict.fromkeys((*remarks, *normal.remarks, *chosen.warnings, note))),
-        )
-        return _Examined(identity, substances, main)
-
-    def _shipped_substance(self, smiles: str, row: int, entry: Entry) -> Substance:
-        """A listed structure through the same steps as a reported one."""
-        file = f"{entry.instrument}/entries.csv"
-        mol = structure_of(file, row, smiles)
-        whole = reported(mol, None)
-        if entry.as_is:
-            part = Component(mol=mol, labelled=mol)
-            normal = Normalised(components=(part,), removed=(), remarks=(), untouched=True)
-        else:
-            normal = normalise(mol, self._counterions, frozenset())
-        found = substances_of(mol, normal, whole, ())
-        if len(found) != 1:
-            raise DataError(file, row, "a listed structure must be one substance")
-        return found[0]
+        return expanded(parse(structure))
 
     # -- law
     # -----------------------------------------------------------------------------------------------------
@@ -248,13 +157,12 @@ class Engine:
         """Identity, matches and status of one structure on a date.
 
         `legal_status` is over the UN conventions plus `home`; `status_by_instrument` over all asked. A
-        variable attachment
-        point is assessed as the set of its candidates. Raises: StructureError.
+        variable attachment point is assessed as the set of its candidates. Raises: StructureError.
         """
         parsed = parse(structure)
         if parsed.variable:
-            return self.assess_candidates(_expanded(parsed), as_of=as_of, instruments=instruments, analogues=analogues, home=home)
-        return self._assess(self._examine_parsed(parsed), as_of, self._asked(instruments), analogues, home)
+            return self.assess_candidates(expanded(parsed), as_of=as_of, instruments=instruments, analogues=analogues, home=home)
+        return self._assess(self._examiner.examine_parsed(parsed), as_of, self._asked(instruments), analogues, home)
 
     def assess_candidates(
         self,
@@ -266,15 +174,15 @@ class Engine:
         home: Sequence[str] = (),
     ) -> Assessment:
         """The status of an isomer set: certain only where all candidates agree. Raises: StructureError for
-        any of them."""
+        any of them.
+        """
         if not structures:
             raise StructureError(StructureProblem.EMPTY, "a set of candidates needs at least one structure")
         asked = self._asked(instruments)
-        examined: dict[str, _Examined] = {}
+        examined: dict[str, Examined] = {}
         for structure in structures:
-            expanded = self.candidates_of(structure) or (structure,)
-            for one in expanded:
-                found = self._examine(one)
+            for one in self.candidates_of(structure) or (structure,):
+                found = self._examiner.examine(one)
                 examined.setdefault(f"{found.identity.parent_inchikey} {found.identity.stereo_groups}", found)
         assessments = [self._assess(e, as_of, asked, analogues, home) for e in examined.values()]
         if len(assessments) == 1:
@@ -291,12 +199,13 @@ class Engine:
         home: Sequence[str] = (),
     ) -> Assessment:
         """A stored identity matched again, without the structure text. Raises: StructureError where it
-        cannot be read."""
+        cannot be read.
+        """
         parts = identity.components or (identity,)
-        substances = tuple(_substance_again(part) for part in parts)
+        substances = tuple(substance_again(part) for part in parts)
         keys = [part.parent_inchikey for part in parts]
         main = keys.index(identity.parent_inchikey) if identity.parent_inchikey in keys else 0
-        return self._assess(_Examined(identity, substances, main), as_of, self._asked(instruments), analogues, home)
+        return self._assess(Examined(identity, substances, main), as_of, self._asked(instruments), analogues, home)
 
     def _asked(self, instruments: Sequence[str] | None) -> tuple[str, ...]:
         if instruments is None:
@@ -306,9 +215,7 @@ class Engine:
             raise KeyError(f"unknown instruments: {', '.join(unknown)}; loaded are {', '.join(self._by_id)}")
         return tuple(name for name in self._by_id if name in instruments)
 
-    def _assess(
-        self, examined: _Examined, as_of: date, asked: tuple[str, ...], analogues: int, home: Sequence[str]
-    ) -> Assessment:
+    def _assess(self, examined: Examined, as_of: date, asked: tuple[str, ...], analogues: int, home: Sequence[str]) -> Assessment:
         several = len(examined.substances) > 1
         matches: list[Match] = []
         for substance in examined.substances:
@@ -350,7 +257,7 @@ class Engine:
         for derived in self._derivatives.hits(form, own):
             if derived.hit.indexed.entry.instrument in asked:
                 found.extend(self._match(derived.hit, as_of, substance, derived))
-        drawn = _drawn_for_law(substance)
+        drawn = drawn_for_law(substance)
         gates = Gates(drawn.mol)
         for rule in self._rules:
             if rule.instrument in asked and gates.open_to(rule):
@@ -363,7 +270,8 @@ class Engine:
 
     def _as_it_is(self, identity: Identity) -> Sequence[Indexed]:
         """Entries that match only as themselves: by what was reported, or without its labels where nothing
-        was removed."""
+        was removed.
+        """
         found = self._listed.as_they_are.get(identity.inchikey, ())
         if not found and identity.isotopes and not identity.removed:
             found = self._listed.as_they_are.get(identity.parent_inchikey, ())
@@ -372,22 +280,21 @@ class Engine:
     def try_rule(self, rule_id: str, structure: Structure, as_of: date) -> tuple[RuleTrial, ...]:
         """What one rule says of a structure, component by component, a miss with the condition that failed.
 
-        Of several dated texts the one that binds on the date is asked, else the newest. Raises: KeyError for
-        an unknown rule,
-        StructureError.
+        Of several dated texts the one that binds on the date is asked, else the newest. Raises: KeyError
+        for an unknown rule, StructureError.
         """
-        examined = self._examine(structure)
+        examined = self._examiner.examine(structure)
         if self._isomers is not None and rule_id == self._isomers.id:
             isomers = self._isomers
             return tuple(
                 isomer_trial_of(isomers, s, self._listed.hits(Form.of(s)), as_of)
-                for s in (_drawn_for_law(x) for x in examined.substances)
+                for s in (drawn_for_law(x) for x in examined.substances)
             )
         texts = [rule for rule in self._rules if rule.id == rule_id]
         if not texts:
             raise KeyError(f"unknown rule: {rule_id}")
         rule = next((r for r in texts if is_text_on(r, as_of) is not InForce.NO), texts[-1])
-        return tuple(trial_of(rule, _drawn_for_law(s), self._listed.hits(Form.of(s)), as_of) for s in examined.substances)
+        return tuple(trial_of(rule, drawn_for_law(s), self._listed.hits(Form.of(s)), as_of) for s in examined.substances)
 
     def rules(self, instrument: str | None = None) -> tuple[RuleInfo, ...]:
         """Every dated text of every class rule, of one instrument where named."""
@@ -395,6 +302,12 @@ class Engine:
         if self._isomers is not None:
             found.append(rule_info(self._isomers))
         return tuple(info for info in found if instrument in (None, info.instrument))
+
+    def _gravity(self, substance: Substance) -> tuple[Any, ...]:
+        """Sort key of a component: the gravest captured match under a convention, whatever its date."""
+        matches = self._matches(substance, None, UN_INSTRUMENTS)
+        best = min((order_of(m) for m in matches if m.captured), default=None)
+        return (best is None, best or ())
 
     def _match(self, hit: Hit, as_of: date | None, substance: Substance, derived: DerivedHit | None = None) -> list[Match]:
         entry = hit.indexed.entry
@@ -407,7 +320,13 @@ class Engine:
         )
         if when is InForce.NO:
             return []
-        certainty, reason = weaken(hit.certainty, hit.reason, entry.text_status, when)
+        status, source = entry.text_status, entry.source
+        if derived is not None or hit.basis is Basis.STEREOISOMER:
+            # What rests on a clause is as sure as the weaker of the two texts, and cites both.
+            clause = self._by_id[entry.instrument].clauses[entry.schedule]
+            status = max(status, clause.text_status, key=_SURENESS.index)
+            source = f"{source}; {clause.source}"
+        certainty, reason = weaken(hit.certainty, hit.reason, status, when)
         place = f"Schedule {entry.schedule}" if len(entry.schedule) <= 3 else entry.schedule
         rule = "listed" if hit.basis is Basis.LISTED else "stereoisomers"
         return [
@@ -422,12 +341,12 @@ class Engine:
                 reason=reason,
                 carve_outs=(),
                 rule=derived.rule if derived else f"{entry.instrument.lower()}/{rule}",
-                text_status=entry.text_status,
+                text_status=status,
                 explanation=f"{entry.name} is named in {place} of {entry.instrument}, and the structure {hit.why}.",
                 atoms=derived.atoms if derived else tuple(range(substance.mol.GetNumAtoms())),
                 effective_from=entry.effective_from,
                 not_before=entry.not_before,
-                source=entry.source,
+                source=source,
             )
         ]
 
@@ -499,7 +418,7 @@ class Engine:
 
         Raises: StructureError where a stored parent cannot be read.
         """
-        return groups_of(self._groups, settled(_substance_again(identity).mol))
+        return groups_of(self._groups, settled(substance_again(identity).mol))
 
     def listed_keys(self) -> frozenset[InChIKey]:
         """Parent InChIKeys of all listed structures."""
@@ -515,33 +434,9 @@ def weaken(certainty: Certainty, reason: Reason | None, status: TextStatus, when
     return certainty, reason
 
 
-def _expanded(parsed: Parsed) -> tuple[Structure, ...]:
-    return tuple(Structure(format=StructureFormat.SMILES, text=smiles) for smiles in candidates(parsed))
-
-
 def _place(instrument: str) -> int:
     return INSTRUMENT_ORDER.index(instrument) if instrument in INSTRUMENT_ORDER else len(INSTRUMENT_ORDER)
 
 
 def _load_again(extra: tuple[Path, ...]) -> Engine:
     return Engine.load(extra)
-
-
-def _drawn_for_law(substance: Substance) -> Substance:
-    mol = settled(substance.mol)
-    return substance if mol is substance.mol else substance.drawn_as(mol)
-
-
-def _substance_again(identity: Identity) -> Substance:
-    """The molecule of a stored identity, its other stereo forms from the groups it was drawn with."""
-    mol = read_smiles(identity.parent_smiles)
-    if mol is None:
-        raise StructureError(StructureProblem.UNREADABLE, "the stored parent structure cannot be read")
-    others: tuple[Mol, ...] = ()
-    if identity.stereo_groups:
-        drawn = read_smiles(identity.stereo_groups)
-        if drawn is None:
-            raise StructureError(StructureProblem.UNREADABLE, "the stored stereo groups cannot be read")
-        others = settle_stereo(drawn)[1]
-    keys = (identity.parent_inchikey, *(inchikey_of(other) for other in others))
-    return Substance(identity, mol, None, keys)

@@ -1,4 +1,5 @@
-"""One evaluator for all class rules: core, then position by position, then the whole molecule; three values.
+"""One evaluator for all class rules: core, then position by position, then the whole molecule; three
+values.
 
 Every heavy atom is accounted for: what is neither core nor allowed where it hangs makes the verdict `out`.
 """
@@ -205,7 +206,8 @@ def _ring_size_over(piece: Piece, core: tuple[int, ...]) -> int | None:
 
 def _judge_position(position: Position, pieces: list[Piece], bridged: int, outcome: Outcome) -> None:
     """Judges what hangs at a position; `bridged` counts the listed bridges there (alkylenedioxy is a listed
-    substituent)."""
+    substituent).
+    """
     left = list(pieces)
     for need in position.need:
         found = next((p for p in left if _meets(position, need, p)), None)
@@ -314,7 +316,8 @@ def _fits_grown(word: Word, piece: Piece, position: Position) -> bool:
 
 def _carries(rest: list[Piece], position: Position) -> bool:
     """True where every part is a listed substituent, or univalent beside a listed one where the text says
-    so."""
+    so.
+    """
     listed = [any(_fits(word, piece) for word in position.substituents) for piece in rest]
     if all(listed):
         return True

@@ -26,8 +26,7 @@ class Substance:
     """An identity with the molecule it describes; atoms are numbered as in `identity.parent_smiles`.
 
     `keys` are the parent InChIKeys that the structure may stand for: one, or several for a stereo group of
-    several
-    centres. The numbered molecule is made when law first asks for it.
+    several centres. The numbered molecule is made when law first asks for it.
     """
 
     def __init__(self, identity: Identity, source: Mol, order: tuple[int, ...] | None, keys: tuple[str, ...]) -> None:
@@ -53,7 +52,8 @@ class Substance:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
     """The layers of a structure exactly as reported, salt and label included; `order` is that of the
-    SMILES' atoms, empty for a CXSMILES."""
+    SMILES' atoms, empty for a CXSMILES.
+    """
 
     order: tuple[int, ...]
     smiles: str
@@ -79,7 +79,8 @@ def substance_of(
     part: Component, whole: Reported, remarks: tuple[Remark, ...], removed: tuple[str, ...], *, same: bool
 ) -> Substance:
     """The layers of one component. `same` says that the component is the reported molecule itself,
-    unchanged."""
+    unchanged.
+    """
     if same and whole.order:
         parent_smiles, order = whole.smiles, whole.order
     elif part.written is not None:

@@ -1,10 +1,8 @@
 """Text before chemistry: what may reach the structure readers, and what a pasted text really is.
 
 RDKit's SMILES reader forgives more than a legal screen can (everything after a blank is a name, a non-ASCII
-letter at
-either end is dropped), so every text passes here first. No toolkit is imported. No message repeats the text
-itself: it may
-be confidential; positions and code points are enough to find the fault.
+letter at either end is dropped), so every text passes here first. No toolkit is imported. No message
+repeats the text itself: it may be confidential; positions and code points are enough to find the fault.
 """
 
 from __future__ import annotations
@@ -39,7 +37,8 @@ _CODES_THAT_PARSE = frozenset({"PCP", "CBN", "CBC", "PCC", "BOB", "NBOC", "PCPI"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TidyText:
     """A text that may reach a reader, with a remark for every fold. `cx` is the CXSMILES tail, `|…|` or
-    empty."""
+    empty.
+    """
 
     format: StructureFormat
     text: str
@@ -54,7 +53,8 @@ def unreadable(detail: str) -> StructureError:
 
 def fold(text: str, remarks: list[Remark]) -> str:
     """The text in NFC with invisible characters removed and blanks and line ends made plain; each fold
-    leaves a remark."""
+    leaves a remark.
+    """
     if text.isascii() and "\r" not in text:
         return text
     folded = unicodedata.normalize("NFC", text)
@@ -204,8 +204,7 @@ def detect_format(text: str) -> StructureFormat:
     """Which format a pasted text has: molfile, InChI, else SMILES.
 
     Raises: StructureError for an InChIKey, a CAS number, a name, a reaction, a SMARTS or an R group, with
-    the field
-    where one exists. A text that merely might be SMILES is not parsed here.
+    the field where one exists. A text that merely might be SMILES is not parsed here.
     """
     remarks: list[Remark] = []
     folded = fold(text, remarks)

@@ -2,8 +2,7 @@
 first.
 
 The comparison is by InChIKeys of the parent and of its possible stereoisomers, so another mobile-hydrogen
-drawing of a
-listed substance is still that substance.
+drawing of a listed substance is still that substance.
 """
 
 from __future__ import annotations
@@ -31,7 +30,8 @@ _OPEN = (Stereo.UNDEFINED, Stereo.PARTIAL, Stereo.UNKNOWN_SINGLE)
 
 def stereoisomer_keys(mol: Mol) -> frozenset[str] | None:
     """InChIKeys of every stereoisomer that a drawing leaves open (its own, where nothing is open); None
-    above the limit."""
+    above the limit.
+    """
     options = _options(onlyUnassigned=True, unique=True, maxIsomers=MAX_STEREOISOMERS + 1)
     keys = set()
     for count, isomer in enumerate(_enumerate(mol, options=options)):
@@ -87,7 +87,8 @@ class Form:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Indexed:
     """An entry with the InChIKeys it names. `alias` is the kind of another drawing, empty for the structure
-    itself."""
+    itself.
+    """
 
     entry: Entry
     rank: tuple[int, int, int]

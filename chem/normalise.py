@@ -1,10 +1,8 @@
 """Structure normalisation: from a molecule as reported to parents, in an ordered tuple of named steps.
 
 Identity uses only steps that do not depend on atom order and never merge two listed substances. Nothing is
-dropped by size:
-a fragment is removed because it is on the list of counter-ions and solvents, or it stays. No tautomer step:
-RDKit's
-canonical tautomer erases the alpha centre of every cathinone tried.
+dropped by size: a fragment is removed because it is on the list of counter-ions and solvents, or it stays.
+No tautomer step: RDKit's canonical tautomer erases the alpha centre of every cathinone tried.
 """
 
 from __future__ import annotations
@@ -26,13 +24,12 @@ NORMALISATION_VERSION = "2026.11.1"
 STEPS = ("fragments", "clean", "split", "neutralise", "isotopes", "stereo")
 
 # Atoms that the full path may change or that need its care: charges, other elements, and drawings that it
-# rewrites
-# (sulfoxide, pentavalent nitrogen as in a neutral nitro group, azide or diazo, any phosphorus,
-# valence-expanded halogen).
+# rewrites (charge-separated nitro groups are its own drawing and pass; sulfoxide, pentavalent nitrogen as
+# in a neutral nitro group, azide or diazo, any phosphorus, valence-expanded halogen).
 _TRIGGER = query_of(
     "chem/normalise.py",
     0,
-    "[!+0,!#1&!#5&!#6&!#7&!#8&!#9&!#14&!#16&!#17&!#35&!#53,#16&X3,#16&v4,#16&v5,#7&v5,#7&X5,#17&!D1,#35&!D1,#53&!D1]",
+    "[!+0&!$([#7X3+](=O)[OX1-])&!$([OX1-]-[#7X3+]=O),!#1&!#5&!#6&!#7&!#8&!#9&!#14&!#16&!#17&!#35&!#53,#16&X3,#16&v4,#16&v5,#7&v5,#7&X5,#17&!D1,#35&!D1,#53&!D1]",
 )
 _CARBON_DIOXIDE = "O=C=O"
 _GROUP_1_2 = frozenset({3, 11, 19, 37, 55, 4, 12, 20, 38, 56})
@@ -55,9 +52,8 @@ class Component:
     """One parent substance. `labelled` has its isotopes; `mol` has none and one canonical stereo form.
 
     `others` holds the other forms of a stereo group of several centres; `groups` the CXSMILES of what was
-    drawn where
-    enhanced stereo or atropisomerism was given; `stereo_word` racemic or unknown-single where a group says
-    so.
+    drawn where enhanced stereo or atropisomerism was given; `stereo_word` racemic or unknown-single where a
+    group says so.
     """
 
     mol: Mol
@@ -74,7 +70,8 @@ class Component:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Normalised:
     """Components in canonical order (heaviest first, then by SMILES), removed fragments, remarks on the
-    whole."""
+    whole.
+    """
 
     components: tuple[Component, ...]
     removed: tuple[str, ...]
@@ -135,7 +132,8 @@ def takes_fast_path(mol: Mol, marks: Marks = _ANYTHING) -> bool:
 
 def is_metal_complex(mol: Mol) -> bool:
     """True for a metal bound to anything, other than a metal of groups 1 and 2 on N or O (a salt drawn
-    covalently)."""
+    covalently).
+    """
     for atom in mol.GetAtoms():
         number = atom.GetAtomicNum()
         if not is_metal(number) or atom.GetDegree() == 0:
@@ -172,7 +170,8 @@ def clean(mol: Mol, remarks: list[Remark] | None = None) -> Mol:
 
 def _only_protons_moved(before: Mol, after: Mol) -> bool:
     """True where hydrogen changed by as much as charge did: else a step reduced the substance (sydnone
-    imines)."""
+    imines).
+    """
 
     def hydrogens(mol: Mol) -> int:
         return sum(a.GetTotalNumHs() + (a.GetAtomicNum() == 1) for a in mol.GetAtoms())
@@ -226,9 +225,9 @@ def settle_stereo(mol: Mol, *, axial: bool = False) -> tuple[Mol, tuple[Mol, ...
     """Enhanced stereo made identity: the molecule, its other forms, the stereo word and the CXSMILES as
     drawn.
 
-    A group of one centre makes that centre flat. A group of several keeps the relative configuration: one of
-    the two forms
-    is chosen whichever was drawn, and the others are returned beside it (all are looked up).
+    A group of one centre makes that centre flat. A group of several keeps the relative configuration: one
+    of the two forms is chosen whichever was drawn, and the others are returned beside it (all are looked
+    up).
     """
     groups = [g for g in mol.GetStereoGroups() if g.GetGroupType() in _AND_OR]
     if not groups:
@@ -322,8 +321,8 @@ def normalise(mol: Mol, counterions: CounterIons, listed: frozenset[str], marks:
     """The parents of a molecule as reported.
 
     `listed` holds the flat SMILES of listed substances (those listed as they are not among them): such a
-    fragment is a
-    component whatever lists it is on, so GHB and phenylacetic acid are never lost as counter-ions.
+    fragment is a component whatever lists it is on, so GHB and phenylacetic acid are never lost as
+    counter-ions.
     """
     fragments = Chem.GetMolFrags(mol, asMols=True) if len(Chem.GetMolFrags(mol)) > 1 else (mol,)
     if len(fragments) == 1 and takes_fast_path(mol, marks):

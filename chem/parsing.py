@@ -1,9 +1,8 @@
 """The single gate from text to molecule: the only module that calls RDKit's MolFrom… readers.
 
 Public signatures elsewhere carry text; a bare molecule never leaves this package's private modules. Limits
-are those that
-keep every later step below 0.2 s, because RDKit holds the interpreter lock and cannot be interrupted from
-inside.
+are those that keep every later step below 0.2 s, because RDKit holds the interpreter lock and cannot be
+interrupted from inside.
 """
 
 from __future__ import annotations
@@ -69,7 +68,8 @@ _RAW_PARAMS = _smiles_params(sanitize=False)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marks:
     """What the text shows that a molecule may hold, so that later steps need not look for what cannot be
-    there."""
+    there.
+    """
 
     isotopes: bool = True
     radicals: bool = True

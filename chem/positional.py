@@ -1,8 +1,8 @@
-"""Positional isomers of named substances: same formula, same core, same functional groups at other positions.
+"""Positional isomers of named substances: same formula, same core, same functional groups at other
+positions.
 
-Alkyl parts may be re-arranged, divided or combined within or between groups; no functional group may be made
-or lost, so
-ethoxy is not alpha-hydroxyethyl, and hydroxy with methyl is not methoxy.
+Alkyl parts may be re-arranged, divided or combined within or between groups; no functional group may be
+made or lost, so ethoxy is not alpha-hydroxyethyl, and hydroxy with methyl is not methoxy.
 """
 
 from __future__ import annotations
@@ -129,7 +129,8 @@ def load_isomer_rule(listed: Iterable[Indexed]) -> IsomerRule:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IsomerTrial:
     """What the clause says of one structure: the references it is an isomer of, or the condition that
-    failed."""
+    failed.
+    """
 
     of: tuple[tuple[Indexed, str], ...]
     failed: str

@@ -1,9 +1,8 @@
 """Class definitions as data: the strict loader of `chem/data/rules/<instrument>/*.toml`.
 
 A rule is one dated text of one provision. Its cores are SMARTS whose atom-map numbers are the statute's
-positions; every heavy
-atom outside the core must be allowed at the position where it hangs (a closed reading), unless the position
-is open.
+positions; every heavy atom outside the core must be allowed at the position where it hangs (a closed
+reading), unless the position is open.
 """
 
 from __future__ import annotations
@@ -233,7 +232,8 @@ _OPTIONAL = (
 
 def load_rules(folder: Path, instrument: str, connectivity: Any) -> tuple[Rule, ...]:
     """All rules of an instrument's folder. `connectivity` gives the first InChIKey block of a SMILES.
-    Raises: DataError."""
+    Raises: DataError.
+    """
     rules: list[Rule] = []
     periods: dict[str, list[tuple[date, date]]] = defaultdict(list)
     for path in sorted(folder.glob("*.toml")) if folder.exists() else ():
@@ -258,7 +258,8 @@ def _texts(
     file: str, items: list[dict[str, Any]], instrument: str, templates: dict[str, Template], connectivity: Any
 ) -> list[Rule]:
     """One rule for each dated text: `texts` of a rule share its definition and differ in provision, dates
-    and status."""
+    and status.
+    """
     rules = []
     for item in items:
         shared = {key: value for key, value in item.items() if key != "texts"}

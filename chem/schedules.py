@@ -1,6 +1,7 @@
 """Instruments as dated, cited data: entries, clauses, exceptions, editions; loaded strictly.
 
-An entry matches a substance; which stereo forms and derivatives follow from it is the clause of its schedule.
+An entry matches a substance; which stereo forms and derivatives follow from it is the clause of its
+schedule.
 """
 
 from __future__ import annotations
@@ -110,9 +111,8 @@ class Exempt:
 class EntryClause:
     """Words of one entry that reach beyond its structure.
 
-    `kind`: esters (what hydrolyses to the entry), skeleton (a pattern that only may be meant), quaternary (a
-    quaternary form
-    of one of the entries `of`).
+    `kind`: esters (what hydrolyses to the entry), skeleton (a pattern that only may be meant), quaternary
+    (a quaternary form of one of the entries `of`).
     """
 
     id: str
@@ -137,7 +137,8 @@ class Edition:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instrument:
     """An instrument with everything that its data says. `country` is ISO 3166-1 alpha-2, empty for a
-    convention."""
+    convention.
+    """
 
     id: str
     title: str

@@ -26,7 +26,8 @@ def fingerprint(mol: Mol) -> Any:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FingerprintIndex:
     """Fingerprints in a fixed order. Right up to some 10,000 structures; above that a popcount bound would
-    pay."""
+    pay.
+    """
 
     fingerprints: list[Any] = field(repr=False)
 

@@ -39,8 +39,7 @@ def in_force(
     """Whether an entry or rule binds on `as_of`; None asks without a date, so everything binds.
 
     `until` is the last day. Without `effective_from` a text is taken as binding from `settled_from`, or 18
-    months after
-    `not_before`; in between it is uncertain.
+    months after `not_before`; in between it is uncertain.
     """
     if as_of is None:
         return InForce.YES

@@ -56,10 +56,9 @@ class Identity:
     """The identity layers of one structure.
 
     `smiles`, `inchi`, `inchikey` are as reported (salt and label included); all `parent_*`, `connectivity`,
-    `formula` and
-    `monoisotopic_mass` (unified atomic mass units) describe the parent. Atom indices elsewhere refer to
-    `parent_smiles`.
-    `removed` holds canonical SMILES of removed counter-ions and solvents, in order, one entry a fragment.
+    `formula` and `monoisotopic_mass` (unified atomic mass units) describe the parent. Atom indices
+    elsewhere refer to `parent_smiles`. `removed` holds canonical SMILES of removed counter-ions and
+    solvents, in order, one entry a fragment.
     """
 
     smiles: str
@@ -121,10 +120,8 @@ class Match:
     """One entry, clause or class that a structure falls under, with the reason a reader can check.
 
     `details` is free of chemistry objects: for a class rule it lists position by position the fragment
-    found, the limit and the
-    verdict. `candidate` is the 0-based index where only one candidate of a set matches; `component` the
-    InChIKey of the
-    component of a mixture.
+    found, the limit and the verdict. `candidate` is the 0-based index where only one candidate of a set
+    matches; `component` the InChIKey of the component of a mixture.
     """
 
     instrument: str
@@ -157,8 +154,9 @@ class LegalStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Analogue:
-    """A controlled entry that looks alike. A lead for chemists, never a legal finding. Similarity 0.0 to 1.0
-    (Tanimoto)."""
+    """A controlled entry that looks alike. A lead for chemists, never a legal finding. Similarity 0.0 to
+    1.0 (Tanimoto).
+    """
 
     instrument: str
     entry: str
@@ -298,7 +296,8 @@ class ProposedGroup:
 
 def to_json(value: Any) -> Any:
     """The value as plain JSON types: dataclasses to objects (same field names), dates to ISO 8601, enums to
-    their text."""
+    their text.
+    """
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_json(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, StrEnum):

@@ -18,7 +18,7 @@ from app.persistence.tasks import insert_once, task_values
 
 log = logging.getLogger("nps.worker")
 
-FOR_OPERATORS = frozenset({"disabled", "blocked"})
+FOR_OPERATORS = frozenset({"disabled", "blocked", "dead"})
 
 
 def tell_handler(context: AppContext, channel: SmtpChannel | None) -> Callable[[TaskItem], Result]:

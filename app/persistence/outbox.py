@@ -28,6 +28,8 @@ CLAIM_LOCK = 0x4E50535F  # one number for the whole service, so that claims wait
 PRIORITIES = (9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
 UNFINISHED = ("ready", "leased", "parked")
 QUARANTINE_AT = 3
+URGENT_LEVEL = 3
+ESCALATE_AFTER = 4
 POISON_AT = 8
 LANE_LIMITS = {"publish": 1, "fanout": 4, "evaluate": 2}
 INTERNAL_RETRY_CAP = timedelta(minutes=10)
@@ -343,6 +345,8 @@ class SqlOutbox:
             why = "the receiver says it is gone (410)" if gone else f"no success for 5 days; last: {result.error}"
             subscription.last_error = f"disabled: {why}"
         self._tell(session, subscription, result, health, now)
+        if row.priority >= URGENT_LEVEL and row.attempts >= ESCALATE_AFTER and subscription.role == "authority":
+            self._escalate(session, subscription, row, now)
         if subscription.state != "active" or health.breaker == "open":
             row.state = "parked"
             session.flush()
@@ -351,8 +355,22 @@ class SqlOutbox:
         at = next_attempt(self._retry, row.attempts, now, spread=self._spread(), retry_after=result.retry_after)
         if at is None:
             row.state, row.done_at = "dead", now
+            self._enqueue_word(session, subscription, "dead", row.id, now)
         else:
             row.state, row.run_at = "ready", at
+
+    def _escalate(self, session: Session, subscription: Subscription, row: Task, now: datetime) -> None:
+        """An urgent alert does not get through: the second step of its clock, everybody at the authority, is due now."""
+        alert_id = row.payload["alert"]
+        values = task_values(
+            topic="escalate",
+            key=f"{alert_id}:{subscription.org_id}:{row.priority}:2",
+            lane="escalate",
+            priority=row.priority,
+            payload={"alert": alert_id, "whom": subscription.org_id, "step": 2, "level": row.priority, "since": now.isoformat()},
+            now=now,
+        )
+        insert_once(session, Task, values)
 
     def _tell(self, session: Session, subscription: Subscription, result: Result, health: Health, now: datetime) -> None:
         """Enqueue word to owner and operator, once a run of failures and reason."""
@@ -366,15 +384,19 @@ class SqlOutbox:
         elif result.status is not None and 400 <= result.status < 500 and result.status not in (410, 429):
             reasons.append("refused")
         for reason in reasons:
-            values = task_values(
-                topic="tell",
-                key=f"{subscription.id}:{reason}:{(health.fail_since or now).isoformat()}",
-                lane="tell",
-                priority=2,
-                payload={"subscription": subscription.id, "reason": reason},
-                now=now,
-            )
-            insert_once(session, Task, values)
+            self._enqueue_word(session, subscription, reason, (health.fail_since or now).isoformat(), now)
+
+    @staticmethod
+    def _enqueue_word(session: Session, subscription: Subscription, reason: str, occasion: str, now: datetime) -> None:
+        values = task_values(
+            topic="tell",
+            key=f"{subscription.id}:{reason}:{occasion}",
+            lane="tell",
+            priority=2,
+            payload={"subscription": subscription.id, "reason": reason},
+            now=now,
+        )
+        insert_once(session, Task, values)
 
     @staticmethod
     def _keep_health(subscription: Subscription, health: Health) -> None:

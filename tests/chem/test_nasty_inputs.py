@@ -1,5 +1,6 @@
 """Texts that a screen will meet: each is refused with its code and a hint, or read with a remark. None
-raises anything else."""
+raises anything else.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Every listed row matches itself, alone and as a salt, under its own schedule; nothing else is claimed by
-the lists."""
+the lists.
+"""
 
 from __future__ import annotations
 

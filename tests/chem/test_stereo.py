@@ -13,9 +13,8 @@ DEXTROMETHORPHAN = "COc1ccc2c(c1)[C@]13CCCC[C@@H]1[C@H](C2)N(C)CC3"
 C, P = "certain", "possible"
 AMBIGUOUS = "ambiguous_structure"
 
-# Structure, and every UN match as (instrument, schedule, entry, certainty, reason). Sources: the
-# schedules' READMEs and the
-# protocol's section 4.6; configurations as in the reference tables.
+# Structure, and every UN match as (instrument, schedule, entry, certainty, reason). Sources: the schedules'
+# READMEs and the protocol's section 4.6; configurations as in the reference tables.
 TRUTHS: dict[str, tuple[str, set[tuple[str, str, str, str, str | None]]]] = {
     "dextromethorphan is excepted": (DEXTROMETHORPHAN, set()),
     "dextrorphan is excepted": ("CN1CC[C@@]23CCCC[C@@H]2[C@@H]1Cc1ccc(O)cc13", set()),

@@ -203,7 +203,7 @@ def receivers() -> Iterator[Callable[[], Receiver]]:
         receiver.close()
 
 
-def _wait_for(condition: Callable[[], Any], seconds: float = 5.0) -> Any:
+def _wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
     """What the condition gives once it is true. Fails the test where that takes longer."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -335,7 +335,7 @@ def running(context: AppContext) -> Iterator[Worker]:
 
 @pytest.fixture
 def wait_for() -> Callable[..., Any]:
-    """Waits until a condition gives something true, and gives that; at most 5 seconds."""
+    """Waits until a condition gives something true, and gives that; at most 20 seconds."""
     return _wait_for
 
 

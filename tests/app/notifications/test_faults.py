@@ -73,7 +73,7 @@ def test_a_worker_killed_at_random_loses_nothing(
         process.wait()
     process = start_worker(context)
     try:
-        wait_for(lambda: not waiting(context), 15)
+        wait_for(lambda: not waiting(context), 40)
     finally:
         process.terminate()
         assert process.wait(10) == 0
@@ -174,8 +174,8 @@ def test_a_flapping_receiver_gets_everything_and_holds_up_nobody(
         raised = []
         for number in range(8):
             raised += store_report(world.lab, world.substance(f"s{number}", group="other"), first_in=Scope.COUNTRY)
-        wait_for(lambda: len(steady.of_type()) == 8, 5)
-        wait_for(lambda: not waiting(context), 20)
+        wait_for(lambda: len(steady.of_type()) == 8)
+        wait_for(lambda: not waiting(context), 40)
     finally:
         worker.stop()
     with context.database.read() as session:
@@ -206,17 +206,16 @@ def test_slow_receivers_hold_two_slots_of_their_own_lane(
         with lock:
             under_way += 1
             most = max(most, under_way)
-        time.sleep(0.4)
+        time.sleep(1.0)
         with lock:
             under_way -= 1
         return 204, {}, b""
 
     slow.behave = behave
-    started = time.monotonic()
     for number in range(6):
         store_report(world.lab, world.substance(f"s{number}", group="other"), first_in=Scope.COUNTRY)
     wait_for(lambda: len(quick.of_type()) == 6)
-    assert time.monotonic() - started < 1.5
+    assert len(slow.of_type()) < 6
     wait_for(lambda: len(slow.of_type()) == 6)
     assert most <= 2
 
@@ -361,7 +360,7 @@ def test_postgres_workers_share_the_work_without_sending_twice(
             store_report(world.lab, world.substance(f"s{number}", group="other"), first_in=Scope.COUNTRY)
             for worker in workers:
                 worker.wake()
-        wait_for(lambda: not waiting(context), 15)
+        wait_for(lambda: not waiting(context), 40)
     finally:
         for worker in workers:
             worker.stop()

@@ -184,6 +184,24 @@ def test_retries_follow_the_table_and_end_dead_where_the_endpoint_is_healthy(box
     assert waits == [5, 30, 120, 600, 1800, 3600, 7200, 14400, 28800, 43200, 86400, 86400]
     assert box.task(task_id).state == "dead"
     assert len(box.attempts(task_id)) == 13
+    with box.database.read() as session:
+        told = session.scalars(select(Task.payload).where(Task.topic == "tell").order_by(Task.created_at.desc())).first()
+    assert told is not None
+    assert told["reason"] == "dead"
+
+
+def test_an_urgent_delivery_that_fails_four_times_goes_to_the_second_step_at_once(box: Box) -> None:
+    endpoint = box.endpoint()
+    task_id = box.delivery("k", endpoint, priority=3)
+    with box.database.write() as session:
+        session.execute(update(Task).values(payload={"alert": "a"}))
+    for number in range(4):
+        (task,) = box.claim()
+        box.finish(task, REFUSED)
+        with box.database.read() as session:
+            steps = session.scalars(select(Task.payload).where(Task.topic == "escalate")).all()
+        assert [payload["step"] for payload in steps] == ([] if number < 3 else [2])
+        box.clock.at = box.task(task_id).run_at
 
 
 def test_work_inside_the_service_is_never_given_up(box: Box) -> None:
