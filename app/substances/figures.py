@@ -202,3 +202,22 @@ def to_csv(figure: Figure, *, demonstration: bool) -> str:
         texts = [value.text.replace(",", "") if value.numeric else value.text for value in row]
         writer.writerow([*texts, "; ".join(notes), *(["synthetic demonstration data"] if demonstration else [])])
     return out.getvalue()
+
+
+_LOOKS = {
+    "confirmed": "Dark blue",
+    "probable": "Light blue",
+    "other": "Grey",
+    "arriving": "Striped over",
+    "masked": "Dotted",
+    "nodata": "Hatched",
+}
+
+
+def to_svg(figure: Figure, *, demonstration: bool) -> str:
+    """The figure's picture with its title, source and caveats, to stand alone; marked where the data are synthetic."""
+    legend = "; ".join(f"{_LOOKS[item.kind]}: {item.text}" for item in figure.legend)
+    notes = [figure.subtitle, legend, figure.source, figure.denominator, figure.caveat]
+    if demonstration:
+        notes.append("Synthetic demonstration data: nothing here is real.")
+    return charts.standing_alone(figure.picture.download, title=figure.title, notes=notes)

@@ -374,9 +374,9 @@ def figure_csv(context: Context, viewer: MaybeViewer, substance_id: str, which: 
 def figure_svg(context: Context, viewer: MaybeViewer, substance_id: str, which: str) -> Response:
     if which not in {"month", "country"}:
         raise Problem("not-found", UNREADABLE)
-    figure, name, _ = _one_figure(context, viewer.principal if viewer else None, substance_id, which)
+    figure, name, demonstration = _one_figure(context, viewer.principal if viewer else None, substance_id, which)
     return Response(
-        figure.picture.download,
+        figures.to_svg(figure, demonstration=demonstration),
         media_type="image/svg+xml",
         headers={"Content-Disposition": f'attachment; filename="{name}.svg"', "Cache-Control": "private, no-store"},
     )

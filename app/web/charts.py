@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
+from textwrap import wrap
 from typing import Any
 
 import altair as alt
@@ -36,6 +37,7 @@ _FONT = re.compile(r'\sfont-family="[^"]*"')
 _ROOT = re.compile(r"<svg [^>]*>")
 _ARIA = re.compile(r'\s(?:role|aria-[a-z]+)="[^"]*"')
 _BACKGROUND = re.compile(r'<rect width="[^"]*" height="[^"]*" fill="#FFFFFF"/>')
+_SIZE = re.compile(r'<svg [^>]*width="(\d+)[^"]*" height="(\d+)')
 _MOST_PICTURES = 512
 
 # the patterns of the absences; a page prints them once, a picture for download carries its own
@@ -87,6 +89,31 @@ def _for_page(svg: str, label: str, size: str) -> Markup:
 def _for_download(svg: str, label: str) -> str:
     head = f"<title>{escape(label)}</title><defs>{PATTERNS}</defs>"
     return _ROOT.sub(lambda root: root.group() + head, svg, count=1)
+
+
+def standing_alone(drawing: str, *, title: str, notes: Sequence[str]) -> str:
+    """The picture for download with what the page prints around it: the finding above, and under it source and caveats."""
+    size = _SIZE.search(drawing)
+    if size is None:
+        raise ValueError("the drawing says no size")
+    width, height = int(size.group(1)), int(size.group(2))
+    above = wrap(title, max(width // 9, 20))
+    below = [line for note in notes for line in wrap(note, max(width // 6, 30))]
+    top, bottom = 14 + 22 * len(above), 8 + 16 * len(below)
+    texts = [
+        f'<text x="8" y="{22 * n + 22}" font-size="16" font-weight="bold" fill="{TEXT}">{escape(line)}</text>'
+        for n, line in enumerate(above)
+    ]
+    texts += [
+        f'<text x="8" y="{top + height + 16 * (n + 1)}" font-size="12" fill="{MUTED}">{escape(line)}</text>'
+        for n, line in enumerate(below)
+    ]
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{top + height + bottom}" '
+        f'viewBox="0 0 {width} {top + height + bottom}" font-family="Arial, sans-serif">'
+        f'<rect width="100%" height="100%" fill="#FFFFFF"/>{"".join(texts)}'
+        f'{drawing.replace("<svg ", f"""<svg y="{top}" """, 1)}</svg>'
+    )
 
 
 def picture(wide: str, narrow: str, *, label: str) -> Picture:

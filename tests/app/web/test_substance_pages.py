@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from xml.etree import ElementTree
 
 import pytest
 from fastapi import FastAPI
@@ -198,6 +199,10 @@ def test_the_picture_for_download_stands_alone(as_role: dict[str, TestClient]) -
     assert answer.headers["content-type"].startswith("image/svg+xml")
     assert answer.headers["content-disposition"] == 'attachment; filename="para-Fluorofentanyl-by-month.svg"'
     assert "var(" not in answer.text
+    assert "Synthetic demonstration data" in answer.text
+    assert "Counts reflect who tested what." in answer.text
+    assert "Dark blue: Confirmed; Light blue: Probable; Hatched: [x] no data" in answer.text
+    ElementTree.fromstring(answer.text)
     assert "<pattern" in answer.text
     assert as_role["lab"].get(f"{page}/detections-by-nothing.svg").status_code == 404
 
