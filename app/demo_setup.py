@@ -31,7 +31,7 @@ from app.settings import Settings
 
 CREDENTIALS = "demo-credentials.txt"
 BATCH = 250
-QUIET_AFTER = timedelta(days=21)
+QUIET_AFTER = timedelta(days=3)
 
 
 class DemoError(Exception):

@@ -203,7 +203,7 @@ def receivers() -> Iterator[Callable[[], Receiver]]:
         receiver.close()
 
 
-def _wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+def _wait_for(condition: Callable[[], Any], seconds: float = 40.0) -> Any:
     """What the condition gives once it is true. Fails the test where that takes longer."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -155,7 +155,7 @@ def test_a_flapping_receiver_gets_everything_and_holds_up_nobody(
         context,
         schedule=False,
         poll_seconds=0.05,
-        retry=RetryPolicy(delays=(0.05,) * 12),
+        retry=RetryPolicy(delays=(0.05,) * 80),
         breaker=BreakerPolicy(first_probe=0.1, longest_probe=0.2, catch_up_interval=0.01),
     )
     worker.start()
@@ -175,7 +175,7 @@ def test_a_flapping_receiver_gets_everything_and_holds_up_nobody(
         for number in range(8):
             raised += store_report(world.lab, world.substance(f"s{number}", group="other"), first_in=Scope.COUNTRY)
         wait_for(lambda: len(steady.of_type()) == 8)
-        wait_for(lambda: not waiting(context), 40)
+        wait_for(lambda: not waiting(context), 60)
     finally:
         worker.stop()
     with context.database.read() as session:
