@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import sys
 from datetime import UTC, date
 from pathlib import Path
@@ -121,16 +120,13 @@ def migrate() -> None:
 def worker() -> None:
     """Carry alerts and run the scheduler as a process of its own."""
     from app.main import NotMigrated, build_context
-    from app.worker import Worker
+    from app.worker import run_until_stopped
 
     try:
         context = build_context(_settings(), chemistry_workers=0)
     except (NotMigrated, DurabilityError, ChemError, ValueError) as error:
         raise click.ClickException(str(error)) from error
-    carrier = Worker(context)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: carrier.stop())
-    carrier.run()
+    run_until_stopped(context)
 
 
 # -- organisations and keys ---------------------------------------------------------------------------------------------

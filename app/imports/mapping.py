@@ -62,25 +62,6 @@ class Mapping:
     sha256: str
     _seen: Counter[str] = field(default_factory=Counter)
 
-    def columns(self) -> set[str]:
-        """Every column that the mapping names."""
-        named: set[str] = set()
-
-        def walk(node: Any) -> None:
-            if isinstance(node, str):
-                named.update(_FIELD.findall(node))
-            elif isinstance(node, dict):
-                if isinstance(node.get("column"), str):
-                    named.add(node["column"])
-                for value in node.values():
-                    walk(value)
-            elif isinstance(node, list):
-                for value in node:
-                    walk(value)
-
-        walk([self.report, self.sample, self.substances, self.cases])
-        return named - {"item", "rowhash", "n"}
-
     def report_of(self, row: dict[str, str]) -> dict[str, Any]:
         """The report body of a row. Raises MappingError naming a column that the row has not."""
         digest = row_hash(row)

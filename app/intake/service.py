@@ -40,7 +40,6 @@ from chem.values import to_json
 
 OLD_AFTER = timedelta(days=180)
 NEW_LABORATORY_REPORTS = 10
-COUNTED = ("confirmed", "probable")
 NOTHING_KNOWN = queries.Known(first=Scope.NONE, first_seen=Scope.NONE, other_laboratories=0)
 
 
@@ -161,7 +160,7 @@ def _store_version(
             known = queries.known_before(session, substance, report.sample.country, principal)
         detection = _detection_row(row, item, substance, submission, chemistry.version)
         detections.append(detection)
-        counts = item.confidence in COUNTED and item.source.relation == "parent" and item.resolution != "class"
+        counts = item.confidence in queries.COUNTED and item.source.relation == "parent" and item.resolution != "class"
         facts.append(_detection_facts(detection, item, substance, known.first if counts else Scope.NONE))
         answers.append(_substance_answer(item, substance, known))
         if item.curation_reason:

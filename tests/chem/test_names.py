@@ -151,7 +151,11 @@ def test_every_shipped_name_resolves_to_its_own_substance_or_lists_it(table: Nam
 
 def test_the_derived_keys_are_those_of_the_engine(table: NameTable) -> None:
     """Re-proves the shipped `keys.csv` with this version of the engine."""
-    assert [(key, table.inchikey_of(key)) for key, _ in derive(Engine.load(), table)] == list(derive(Engine.load(), table))
+    assert [
+        (key, inchikey, table.inchikey_of(key))
+        for key, inchikey in derive(Engine.load(), table)
+        if inchikey != table.inchikey_of(key)
+    ] == []
 
 
 def test_cutting_agents_and_foods_are_ordinary_and_drugs_are_not(table: NameTable) -> None:
