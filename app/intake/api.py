@@ -145,7 +145,8 @@ def list_reports(
     """A laboratory's own reports; for other roles those they may see."""
     with context.database.read() as session:
         found = queries.list_reports(session, principal, own=principal.role is Role.LAB, before=cursor, limit=limit + 1)
-        items = [present_report(report, principal) for report in found[:limit]]
+        cases = queries.open_cases(session, principal, [report.id for report in found[:limit]])
+        items = [present_report(report, principal, cases) for report in found[:limit]]
     return {"items": items, "next_cursor": found[limit - 1].id if len(found) > limit else None}
 
 
@@ -155,7 +156,7 @@ def get_report(report_id: str, context: Context, principal: Reader) -> Response:
         report = queries.report_with_rows(session, report_id, principal)
         if report is None:
             raise Problem("not-found", f"There is no report {report_id}, or this key may not see it.")
-        shown = present_report(report, principal)
+        shown = present_report(report, principal, queries.open_cases(session, principal, [report.id]))
     return JSONResponse(shown, headers={"ETag": f'"{shown["version"]}"'})
 
 
