@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from app.opsin import Translator
 from app.pool import Overrun, Pool, WorkerDied
 from chem.engine import Engine
 from chem.errors import StructureError, StructureProblem
@@ -110,6 +111,7 @@ class Chemistry:
         self._pool = Pool(_initialise_worker, size=workers) if workers else None
         self._cache: OrderedDict[tuple[Question, str], Answer] = OrderedDict()
         self._lock = threading.Lock()
+        self._translator = Translator()
         self._isomer_groups: dict[str, frozenset[str]] | None = None
 
     @property
@@ -158,6 +160,10 @@ class Chemistry:
     def named(self, inchikey: str) -> NamedSubstance | None:
         """The shipped substance with this parent key."""
         return self.names.by_inchikey(inchikey)
+
+    def from_systematic_name(self, name: str) -> str | None:
+        """The SMILES that a systematic name means, where the optional translator is installed and reads it; else None."""
+        return self._translator.smiles_of(name)
 
     def has_isomers(self, identity: Identity) -> bool:
         """Whether the shipped data hold another substance of the same formula and ring scaffold: a known group of isomers."""
@@ -210,6 +216,7 @@ class Chemistry:
             self._pool.warm()
 
     def close(self) -> None:
+        self._translator.close()
         if self._pool is not None:
             self._pool.close()
 
