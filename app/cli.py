@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import logging
 import os
@@ -14,11 +15,14 @@ import click
 from pydantic import ValidationError
 
 from app import context as context_module
+from app.audit.cli import audit_commands
 from app.auth import accounts
 from app.auth.permissions import ROLES_OF_KIND, Role
 from app.persistence import migrations
+from app.persistence.base import new_id
 from app.persistence.models import ApiKey, Organisation
 from app.persistence.session import Database, DurabilityError
+from app.persistence.trail import Trace, tracing
 from app.regions import is_country
 from app.settings import Settings
 from chem.errors import ChemError
@@ -37,6 +41,7 @@ def _database() -> Database:
     """The database, at the newest migration."""
     settings = _settings()
     database = Database(settings.resolved_database_url)
+    click.get_current_context().call_on_close(database.dispose)
     if migrations.current(database.engine) != migrations.head(database.engine):
         if not settings.embedded:
             raise click.ClickException("The database is not at the newest migration. Run: nps migrate")
@@ -53,6 +58,9 @@ def main(verbose: bool) -> None:
     logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     # httpx writes every URL at INFO; a webhook's address is its owner's secret
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    command = click.get_current_context()
+    user = getpass.getuser()
+    command.with_resource(tracing(Trace(request_id=new_id(), actor=f"cli:{user}"[:80], door=f"nps {command.invoked_subcommand}")))
 
 
 @main.command()
@@ -127,6 +135,9 @@ def worker() -> None:
     except (NotMigrated, DurabilityError, ChemError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     run_until_stopped(context)
+
+
+main.add_command(audit_commands(_database))
 
 
 # -- organisations and keys ---------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from app.auth import accounts
 from app.auth.permissions import TABLE, Action, Principal, may
 from app.auth.rates import RateLimiter
+from app.persistence import trail
 from app.persistence.session import Database
 from app.problems import Problem
 from app.settings import Settings
@@ -36,10 +37,14 @@ class AppContext:
 
     def __post_init__(self) -> None:
         self.rates = RateLimiter(self.settings.rate_limit)
+        self.database.clock = lambda: self.now()
 
 
 def get_context(request: Request) -> AppContext:
     context: AppContext = request.app.state.context
+    trace = trail.current()
+    if trace is not None and not trace.door:
+        trace.door = f"{request.method} {request.scope['route'].path}"[:120]
     return context
 
 
@@ -64,6 +69,7 @@ def optional_principal(request: Request, context: Context) -> Principal | None:
     if found is None:
         raise Problem("unauthorised", "The key is unknown, revoked or expired.", headers={"WWW-Authenticate": "Bearer"})
     principal, key = found
+    trail.note_actor(principal.actor, principal.org_id)
     wait = context.rates.take(key.id, now)
     if wait is not None:
         limit = context.rates.limit

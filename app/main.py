@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy import text
 
 from app import problems
+from app.audit.traced import Traced
 from app.auth.doors import check_doors
 from app.body import LimitBody
 from app.chemistry import Chemistry
@@ -91,6 +92,7 @@ def create_app(settings: Settings, *, context: AppContext | None = None, run_wor
     )
     app.state.context = context
     app.add_middleware(LimitBody)
+    app.add_middleware(Traced)
     for module in (intake_api, statements_api, screening_api, substances_api, law_api, notifications_api):
         app.include_router(module.router)
     _health(app, context)

@@ -85,7 +85,7 @@ def use_is_stale(key: ApiKey, now: datetime) -> bool:
 
 
 def note_use(session: Session, key_id: str, now: datetime) -> None:
-    session.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=now))
+    session.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=now), execution_options={"trail": False})
 
 
 def create_person(session: Session, *, org_id: str, email: str, name: str, role: str, password: str, now: datetime) -> Person:

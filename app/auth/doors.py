@@ -23,6 +23,7 @@ class Rows(StrEnum):
     NONE = "none"  # no row of anybody: data shipped with the service, or the caller's own input
     COUNTS = "counts"  # computed over app.sharing.rows.readable_detections and counted_cases, masked by app.sharing.masking
     REPORTS = "reports"  # single reports and cases, by app.sharing.rows.readable_reports and readable_cases
+    STATEMENTS = "statements"  # activity, totals and incidents, by app.statements.service.readable and readable_incidents
     SENT = "sent"  # reports of the caller's own organisation
     OWN = "own"  # the caller's own organisation's rows
     ALERTS = "alerts"  # by app.notifications.queries.visible
@@ -62,6 +63,16 @@ DOORS: Mapping[str, Door] = {
     "PUT /v1/reports/{report_id}": _for(Action.REPORT_CORRECT, Rows.SENT),
     "POST /v1/reports/{report_id}/withdraw": _for(Action.REPORT_CORRECT, Rows.SENT),
     "GET /v1/vocabularies": _for(Action.SUBSTANCE_READ, Rows.NONE),
+    # tests done, totals, incidents
+    "POST /v1/activity-reports": _for(Action.ACTIVITY_SEND, Rows.OWN),
+    "GET /v1/activity-reports": _for(Action.ACTIVITY_READ, Rows.STATEMENTS),
+    "POST /v1/activity-reports/{row_id}/withdraw": _for(Action.ACTIVITY_SEND, Rows.OWN),
+    "POST /v1/aggregate-reports": _for(Action.ACTIVITY_SEND, Rows.OWN),
+    "GET /v1/aggregate-reports": _for(Action.ACTIVITY_READ, Rows.STATEMENTS),
+    "POST /v1/aggregate-reports/{row_id}/withdraw": _for(Action.ACTIVITY_SEND, Rows.OWN),
+    "POST /v1/incidents": _for(Action.INCIDENT_SEND, Rows.OWN),
+    "GET /v1/incidents": _for(Action.INCIDENT_READ, Rows.STATEMENTS),
+    "POST /v1/incidents/{row_id}/withdraw": _for(Action.INCIDENT_SEND, Rows.OWN),
     # screening and law
     "POST /v1/screen": _for(Action.SCREEN, Rows.NONE),
     "GET /v1/schedules": _for(Action.SCHEDULE_READ, Rows.NONE),

@@ -17,6 +17,7 @@ from app.auth.accounts import principal_of
 from app.auth.permissions import Action, Principal, may
 from app.auth.tokens import hash_token
 from app.context import Context
+from app.persistence import trail
 from app.persistence.models import Person, WebSession
 from app.problems import Problem
 from app.web import csrf
@@ -108,7 +109,10 @@ def optional_viewer(request: Request, context: Context) -> Viewer | None:
     if not token:
         return None
     with context.database.read() as session:
-        return find_viewer(session, token, context.now())
+        viewer = find_viewer(session, token, context.now())
+    if viewer is not None:
+        trail.note_actor(viewer.principal.actor, viewer.principal.org_id)
+    return viewer
 
 
 MaybeViewer = Annotated[Viewer | None, Depends(optional_viewer)]

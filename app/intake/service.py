@@ -33,6 +33,7 @@ from app.persistence.models import (
     Substance,
     SubstanceName,
 )
+from app.persistence.trail import note_row
 from app.problems import Problem
 from app.regions import region_of
 from chem.names import fold
@@ -229,9 +230,11 @@ def substance_row(session: Session, chemistry: Chemistry, item: ResolvedSubstanc
     found = session.scalar(select(Substance).where(Substance.key == new.key))
     if found is None:
         values = _substance_values(new, item, chemistry, now)
-        session.execute(_insert(session, Substance).values(**values).on_conflict_do_nothing(index_elements=["key"]))
+        statement = _insert(session, Substance).values(**values).on_conflict_do_nothing(index_elements=["key"])
+        session.execute(statement, execution_options={"trail": False})
         found = session.scalars(select(Substance).where(Substance.key == new.key)).one()
         if found.id == values["id"]:
+            note_row(session, "created", "substance", (found.id,))
             _store_names(session, found, new, item, chemistry)
     if found.merged_into is not None:
         found = session.get_one(Substance, found.merged_into)

@@ -1,6 +1,6 @@
 """Which reports, detections and cases a reader may have (domain guide, section 7): one rule, written once, deny by default.
 
-`_single` is the row "single detection": the label, an authority's own country, the reader's own organisation. Reports and
+`single` is the row "single detection": the label, an authority's own country, the reader's own organisation. Reports and
 detections follow it in the same words, so that a count never holds a row that a list would refuse. Cases add their own row of
 the table. Rows of test organisations are for those organisations alone. TLP:RED shows to the sender alone.
 """
@@ -24,7 +24,7 @@ def labels(reader: Principal | None) -> tuple[str, ...]:
     return visible_tlp(reader, own_country=False) or ("CLEAR",)
 
 
-def _single(reader: Principal | None, *, org_id: Any, country: Any, tlp: Any, test: Any) -> ColumnElement[bool]:
+def single(reader: Principal | None, *, org_id: Any, country: Any, tlp: Any, test: Any) -> ColumnElement[bool]:
     """The rule for single rows, over the columns that hold sender, country, label and test mark."""
     others: ColumnElement[bool] = and_(tlp.in_(labels(reader)), ~test)
     if reader is None or reader.role in AS_PUBLIC:
@@ -38,7 +38,7 @@ def readable_detections(reader: Principal | None) -> ColumnElement[bool]:
     """Detections that this reader's answers rest on: those that count (neither withdrawn nor replaced) and may be read."""
     return and_(
         Detection.counted,
-        _single(reader, org_id=Detection.org_id, country=Detection.country, tlp=Detection.tlp, test=Detection.test),
+        single(reader, org_id=Detection.org_id, country=Detection.country, tlp=Detection.tlp, test=Detection.test),
     )
 
 
@@ -47,7 +47,7 @@ def readable_reports(reader: Principal | None) -> ColumnElement[bool]:
     if reader is None or reader.role in AS_PUBLIC:
         return false()
     from_test = select(Organisation.test).where(Organisation.id == Report.org_id).scalar_subquery()
-    rows = _single(reader, org_id=Report.org_id, country=Report.country, tlp=Report.tlp, test=from_test)
+    rows = single(reader, org_id=Report.org_id, country=Report.country, tlp=Report.tlp, test=from_test)
     return and_(rows, or_(Report.state == "active", Report.org_id == reader.org_id))
 
 

@@ -15,6 +15,7 @@ from app.persistence.models.alerting import (
     Subscription,
     Task,
 )
+from app.persistence.models.audit import AuditEntry, AuditSeal
 from app.persistence.models.law import HistoryRecord, ScheduleEdition, ServiceState
 from app.persistence.models.reports import (
     CaseSubstance,
@@ -49,6 +50,8 @@ __all__ = [
     "AlertRevision",
     "ApiKey",
     "Attempt",
+    "AuditEntry",
+    "AuditSeal",
     "Body",
     "CaseSubstance",
     "CurationItem",

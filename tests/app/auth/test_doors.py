@@ -46,16 +46,19 @@ MAY_OPEN = {
     "alert_id": {"sender", "authority", "analyst"},
     "subscription_id": {"sender"},
 }
-# what a path holds beside the rows of the world; `delivery_id` and `token` name nothing that exists
+# what a path holds beside the rows of the world; those in `NAMES_NOTHING` name no row
 FIXED = {
     "instrument": "UN-1961", "digest": "0", "name:path": "app.css", "slug": "validation", "which": "month",
-    "delivery_id": "msg_01JD0000000000000000000000", "token": "x",
+    "delivery_id": "msg_01JD0000000000000000000000", "token": "x", "row_id": "01JD0000000000000000000000",
 }  # fmt: skip
-NAMES_NOTHING = {"delivery_id", "token"}
+NAMES_NOTHING = {"delivery_id", "token", "row_id"}
 # a body that each POST takes; without one `{}` is sent, which a permitted caller gets a 422 for
 BODIES: dict[str, Any] = {
     "POST /v1/reports/{report_id}/withdraw": {"reason": "by mistake"},
     "POST /v1/subscriptions/{subscription_id}/redeliver": {"all_dead": True},
+    "POST /v1/activity-reports/{row_id}/withdraw": {"reason": "by mistake"},
+    "POST /v1/aggregate-reports/{row_id}/withdraw": {"reason": "by mistake"},
+    "POST /v1/incidents/{row_id}/withdraw": {"reason": "by mistake"},
     "POST /v1/screen": {"structures": [{"name": "a", "smiles": "C"}]},
     "POST /v1/substances/search": {"text": "fentanyl"},
 }
