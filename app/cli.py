@@ -18,6 +18,7 @@ from app import context as context_module
 from app.audit.cli import audit_commands
 from app.auth import accounts
 from app.auth.permissions import ROLES_OF_KIND, Role
+from app.operations.cli import operator_commands
 from app.persistence import migrations
 from app.persistence.base import new_id
 from app.persistence.models import ApiKey, Organisation
@@ -138,6 +139,8 @@ def worker() -> None:
 
 
 main.add_command(audit_commands(_database))
+for _command in operator_commands(_settings, _database):
+    main.add_command(_command)
 
 
 # -- organisations and keys ---------------------------------------------------------------------------------------------
