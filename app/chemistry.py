@@ -17,6 +17,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from app.opsin import Translator
 from app.pool import Overrun, Pool, WorkerDied
 from chem.engine import Engine
 from chem.errors import StructureError, StructureProblem
@@ -132,6 +133,7 @@ class Chemistry:
         self._screens = threading.BoundedSemaphore(SCREENS_AT_ONCE)
         self._cache: OrderedDict[tuple[Question, str], Answer] = OrderedDict()
         self._lock = threading.Lock()
+        self._translator = Translator()
         self._isomer_groups: dict[str, frozenset[str]] | None = None
 
     @property
@@ -214,6 +216,10 @@ class Chemistry:
         """The shipped substance with this parent key."""
         return self.names.by_inchikey(inchikey)
 
+    def from_systematic_name(self, name: str) -> str | None:
+        """The SMILES that a systematic name means, where the optional translator is installed and reads it; else None."""
+        return self._translator.smiles_of(name)
+
     def has_isomers(self, identity: Identity) -> bool:
         """Whether the shipped data hold another substance of the same formula and ring scaffold: a known group of isomers."""
         shape = isomer_group(identity.parent_smiles)
@@ -265,6 +271,7 @@ class Chemistry:
             self._pool.warm()
 
     def close(self) -> None:
+        self._translator.close()
         if self._pool is not None:
             self._pool.close()
 

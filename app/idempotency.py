@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal
 from app.persistence.models import IdempotencyRecord
+from app.persistence.session import Database
 from app.problems import Problem
 
 MAX_KEY = 255
@@ -49,3 +54,37 @@ def remember(
             org_id=principal.org_id, path=path, key=key, body_digest=body_digest, status=status, answer=answer, created_at=now
         )
     )
+
+
+def carry_out(
+    database: Database,
+    principal: Principal,
+    path: str,
+    key: str | None,
+    body: bytes,
+    now: datetime,
+    work: Callable[[Session], dict[str, Any]],
+) -> tuple[str, bool]:
+    """Run `work` in one write transaction and keep its answer under the key; the answer's text, and whether it is a replay.
+
+    Where another request with the same key committed first, its answer is given.
+    """
+    key = check_key(key)
+    body_digest = digest(body)
+    try:
+        with database.write() as session:
+            known = stored_answer(session, principal, path, key, body_digest) if key is not None else None
+            if known is not None:
+                return known[1], True
+            text = json.dumps(work(session), ensure_ascii=False)
+            if key is not None:
+                remember(session, principal, path, key, body_digest, 201, text, now)
+            return text, False
+    except IntegrityError:
+        if key is None:
+            raise
+        with database.read() as session:
+            known = stored_answer(session, principal, path, key, body_digest)
+        if known is None:
+            raise
+        return known[1], True

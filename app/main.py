@@ -24,6 +24,7 @@ from app.persistence import migrations
 from app.persistence.session import Database
 from app.screening import api as screening_api
 from app.settings import Settings
+from app.statements import api as statements_api
 from app.substances import api as substances_api
 from app.web.wiring import install as install_pages
 from app.worker import Worker
@@ -89,7 +90,7 @@ def create_app(settings: Settings, *, context: AppContext | None = None, run_wor
     )
     app.state.context = context
     app.add_middleware(LimitBody)
-    for module in (intake_api, screening_api, substances_api, law_api, notifications_api):
+    for module in (intake_api, statements_api, screening_api, substances_api, law_api, notifications_api):
         app.include_router(module.router)
     _health(app, context)
     render = install_pages(app, context)

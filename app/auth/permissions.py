@@ -33,6 +33,11 @@ class Action(StrEnum):
     REPORT_READ = "report.read"
     REPORT_CORRECT = "report.correct"
     IMPORT = "import"
+    ACTIVITY_SEND = "activity.send"
+    ACTIVITY_READ = "activity.read"
+    INCIDENT_SEND = "incident.send"
+    INCIDENT_READ = "incident.read"
+    CURATE = "curate"
     SCREEN = "screen"
     SUBSTANCE_READ = "substance.read"
     COUNTS_READ = "counts.read"
@@ -56,6 +61,11 @@ TABLE: dict[Action, frozenset[Role]] = {
     Action.REPORT_READ: frozenset({Role.LAB, Role.AUTHORITY, Role.REVIEWER, Role.ANALYST}),
     Action.REPORT_CORRECT: frozenset({Role.LAB}),
     Action.IMPORT: frozenset({Role.LAB}),
+    Action.ACTIVITY_SEND: frozenset({Role.LAB, Role.AUTHORITY}),
+    Action.ACTIVITY_READ: frozenset({Role.LAB, Role.AUTHORITY, Role.REVIEWER, Role.ANALYST}),
+    Action.INCIDENT_SEND: frozenset({Role.LAB, Role.AUTHORITY, Role.INDUSTRY}),
+    Action.INCIDENT_READ: frozenset({Role.LAB, Role.AUTHORITY, Role.ANALYST, Role.INDUSTRY}),
+    Action.CURATE: frozenset({Role.ANALYST}),
     Action.SCREEN: _ALL,
     Action.SUBSTANCE_READ: _ALL,
     Action.COUNTS_READ: frozenset({Role.LAB, Role.AUTHORITY, Role.REVIEWER, Role.ANALYST}),

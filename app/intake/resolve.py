@@ -5,6 +5,7 @@ All chemistry of a report is done here, before the write transaction opens.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
@@ -33,6 +34,18 @@ class NewSubstance:
     ordinary: bool
     harmful_adulterant: bool
     shipped: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What an analyst said that a label means: a substance, a class, or neither where it is to stay as it is."""
+
+    named: NamedSubstance | None = None
+    group: str | None = None
+
+
+Decisions = Mapping[str, Decision]
+NO_DECISIONS: Decisions = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,16 +90,25 @@ def check_dates(report: ReportIn, today: date) -> None:
         raise Problem("validation", f"{errors[0].pointer}: {errors[0].detail}", errors=errors)
 
 
-def resolve_report(report: ReportIn, chemistry: Chemistry, today: date) -> list[ResolvedSubstance]:
-    """Every substance of the report, in order.
+def resolve_report(
+    report: ReportIn, chemistry: Chemistry, today: date, decisions: Decisions = NO_DECISIONS
+) -> list[ResolvedSubstance]:
+    """Every substance of the report, in order; see `resolve_substances`."""
+    return resolve_substances(report.substances, chemistry, today, report.sample.country, decisions)
+
+
+def resolve_substances(
+    substances: Sequence[SubstanceIn], chemistry: Chemistry, today: date, country: str, decisions: Decisions = NO_DECISIONS
+) -> list[ResolvedSubstance]:
+    """What each of these is, in order. `decisions` are what analysts said that labels mean, by their folded form.
 
     Raises Problem (422, with pointers) where a structure is refused: unreadable, empty or too large.
     """
     found: list[ResolvedSubstance] = []
     errors: list[tuple[StructureProblem, FieldError]] = []
-    for position, source in enumerate(report.substances):
+    for position, source in enumerate(substances):
         try:
-            found.append(_resolve(position, source, chemistry, today, report.sample.country))
+            found.append(_resolve(position, source, chemistry, today, country, decisions))
         except _Refused as refusal:
             errors.append((refusal.problem, FieldError(pointer(["substances", position, *refusal.path]), refusal.detail)))
     if errors:
@@ -100,7 +122,9 @@ class _Refused(Exception):
         self.problem, self.path, self.detail = problem, path, detail
 
 
-def _resolve(position: int, source: SubstanceIn, chemistry: Chemistry, today: date, country: str) -> ResolvedSubstance:
+def _resolve(
+    position: int, source: SubstanceIn, chemistry: Chemistry, today: date, country: str, decisions: Decisions
+) -> ResolvedSubstance:
     label = source.name or source.cas or source.inchikey or ""
     if source.structure is not None:
         structures = source.structure.structures()
@@ -112,11 +136,17 @@ def _resolve(position: int, source: SubstanceIn, chemistry: Chemistry, today: da
             remark = {"code": answer.problem.value, "detail": answer.detail}
             return _without_structure(position, source, label, "the structure has no single identity", [remark])
         return _from_answer(position, source, answer, "structure", label, chemistry, country, today)
-    return _by_name(position, source, label, chemistry, today, country)
+    return _by_name(position, source, label, chemistry, today, country, decisions)
 
 
 def _by_name(
-    position: int, source: SubstanceIn, label: str, chemistry: Chemistry, today: date, country: str
+    position: int,
+    source: SubstanceIn,
+    label: str,
+    chemistry: Chemistry,
+    today: date,
+    country: str,
+    decisions: Decisions,
 ) -> ResolvedSubstance:
     """Identifier first (InChIKey, then CAS), then the name. What disagrees is warned of."""
     answers: list[tuple[str, str, Resolution]] = []
@@ -143,14 +173,30 @@ def _by_name(
                 )
         return _from_named(position, source, chosen.substances[0], how, label, chemistry, country, today, warnings)
     resolution = answers[-1][2] if answers else Resolution(outcome=Outcome.NONE)
-    if resolution.outcome is Outcome.CLASS:
+    decision = decisions.get(folded(source.name)) if source.name else None
+    if decision is not None and decision.named is not None:
+        return _from_named(position, source, decision.named, "name", label, chemistry, country, today, warnings)
+    group = decision.group if decision is not None else None
+    if resolution.outcome is Outcome.CLASS or group is not None:
+        resolution = resolution if group is None else Resolution(outcome=Outcome.CLASS, group=group)
         confidence = _confidence(source, in_isomer_group=False, no_structure=True)
         return ResolvedSubstance(
             position=position, source=source, resolution="class", group=resolution.group, substance=None, assessment=None,
             legal_status=LegalStatus.UNRESOLVED, matches=[], candidates=[], confidence=confidence.level,
             because=confidence.because, techniques=expand(source.techniques), warnings=_remarks(confidence.warnings), label=label,
         )  # fmt: skip
+    if resolution.outcome is Outcome.NONE and source.name:
+        translated = chemistry.from_systematic_name(source.name)
+        if translated is not None:
+            remark = {"code": "name-translated", "detail": f"The systematic name was read as {translated}."}
+            structure = Structure(format=StructureFormat.SMILES, text=translated)
+            answer = chemistry.assess((structure,), is_set=False, as_of=today, country=country)
+            if answer.assessment is not None and answer.assessment.identity is not None:
+                resolved = _from_answer(position, source, answer, "name", label, chemistry, country, today)
+                return replace(resolved, warnings=[*warnings, remark, *resolved.warnings])
     resolved = _without_structure(position, source, label, resolution.reason or "no table has this name", warnings)
+    if decision is not None:  # an analyst has looked at it and left it as it is
+        return replace(resolved, curation_reason=None)
     if resolution.outcome is Outcome.CANDIDATES:
         candidates = [
             {"name": s.name, "smiles": s.smiles, "inchikey": chemistry.names.inchikey_of(s.key), "source": s.source}

@@ -73,6 +73,7 @@ def date_precision(value: str) -> str:
 
 
 Country = Annotated[str, AfterValidator(_country)]
+Cas = Annotated[str, AfterValidator(_cas)]
 PartialDate = Annotated[str, AfterValidator(partial_date)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=300)]
 StructureText = Annotated[str, StringConstraints(max_length=250_000, strip_whitespace=False)]
@@ -170,7 +171,7 @@ class SubstanceIn(Strict):
 
     structure: StructureIn | None = None
     name: Annotated[str, StringConstraints(min_length=1, max_length=400)] | None = None
-    cas: Annotated[str, AfterValidator(_cas)] | None = None
+    cas: Cas | None = None
     inchikey: Annotated[str, StringConstraints(pattern=r"^[A-Z]{14}-[A-Z]{10}-[A-Z]$")] | None = None
     relation: Annotated[str, one_of(v.RELATIONS)] = "parent"
     relation_to: Annotated[int, Field(ge=0)] | None = None

@@ -154,7 +154,7 @@ def _store_version(
     facts: list[DetectionFacts] = []
     answers: list[dict[str, Any]] = []
     for item in submission.resolved:
-        substance = _substance_row(session, chemistry, item, now) if item.substance else None
+        substance = substance_row(session, chemistry, item, now) if item.substance else None
         known = NOTHING_KNOWN
         if substance is not None and item.source.relation == "parent":
             known = queries.known_before(session, substance, report.sample.country, principal)
@@ -221,7 +221,7 @@ def _insert(session: Session, table: Any) -> Any:
     return (sqlite_insert if session.get_bind().dialect.name == "sqlite" else pg_insert)(table)
 
 
-def _substance_row(session: Session, chemistry: Chemistry, item: ResolvedSubstance, now: datetime) -> Substance:
+def substance_row(session: Session, chemistry: Chemistry, item: ResolvedSubstance, now: datetime) -> Substance:
     """The row of a substance, made where it is new. Two first reports at once are not an error."""
     new = item.substance
     if new is None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-VOCABULARY_VERSION = "2026-11"
+VOCABULARY_VERSION = "2026-11.2"
 
 CONTEXTS: dict[str, tuple[str, ...]] = {
     "seizure": ("police", "customs", "postal", "border", "prison", "other_law_enforcement"),
@@ -61,6 +61,10 @@ TOXIDROMES = (
 AGE_BANDS = ("0-9", "10-17", "18-24", "25-34", "35-44", "45-54", "55-64", "65+", "unknown")
 SEXES = ("female", "male", "other", "unknown")
 NALOXONE = ("given", "not_given", "unknown")
+INCIDENT_KINDS = ("seizure", "stopped_shipment", "suspicious_order", "diversion", "theft", "illicit_lab")
+INDUSTRY_INCIDENT_KINDS = ("suspicious_order", "theft", "stopped_shipment")
+TRANSPORT_MODES = ("post_or_parcel", "air_cargo", "air_passenger", "sea", "road", "rail", "person", "other", "unknown")
+SALE_CHANNELS = ("wholesale", "retail", "online_clearnet", "online_darknet", "social_media", "street", "other", "unknown")
 TLP = ("CLEAR", "GREEN", "AMBER", "AMBER+STRICT", "RED")
 CONFIDENCE = ("confirmed", "probable", "tentative", "screening")
 EFFECT_GROUPS = (
@@ -131,6 +135,10 @@ def vocabularies() -> dict[str, object]:
         "icd_10": sorted(ICD_10),
         "icd_11": sorted(ICD_11),
         "tlp": list(TLP),
+        "incident_kind": list(INCIDENT_KINDS),
+        "incident_kind_industry": list(INDUSTRY_INCIDENT_KINDS),
+        "transport_mode": list(TRANSPORT_MODES),
+        "sale_channel": list(SALE_CHANNELS),
         "chemical_group": list(CHEMICAL_GROUPS),
         "effect_group": list(EFFECT_GROUPS),
     }

@@ -15,6 +15,7 @@ from app.context import AppContext, Context, requires
 from app.intake.schemas import Strict, StructureText
 from app.problems import FieldError, Problem, from_validation
 from app.substances import queries
+from app.substances.denominators import rates_by_month
 from app.substances.search import CursorError, Sort, SubstancePage, SubstanceRow, search_substances
 from app.substances.visibility import Cell
 from chem.depiction import depict_svg
@@ -152,11 +153,16 @@ def get_substance(substance_id: str, context: Context, principal: Reader) -> dic
 
 @router.get("/{substance_id}/prevalence", summary="Detections by month and by country")
 def get_prevalence(substance_id: str, context: Context, principal: Counter) -> dict[str, Any]:
-    """Confirmed and probable detections of the substance and its stereoisomers; a masked cell holds no number."""
+    """Confirmed and probable detections of the substance and its stereoisomers; a masked cell holds no number.
+
+    `tests` are the denominators: per month the samples tested by the laboratories that stated them, their detections of the
+    substance, and the rate per 1,000 with its 95 % interval.
+    """
     found = _detail(context, principal, substance_id)
     with context.database.read() as session:
         months = queries.detections_by_month(session, principal, found.members, now=context.now())
         countries = queries.detections_by_country(session, principal, found.members, now=context.now())
+        rates = rates_by_month(session, principal, found.members, [p.month for p in months.points])
     return {
         "substance_id": found.id,
         "laboratories": months.laboratories,
@@ -168,6 +174,11 @@ def get_prevalence(substance_id: str, context: Context, principal: Counter) -> d
             for p in months.points
         ],
         "countries": [{"country": c.country, "region": c.region, "total": _cell(c.total)} for c in countries.rows],
+        "tests": {
+            "laboratories": rates.laboratories,
+            "laboratories_reporting": rates.reporting,
+            "months": [asdict(rate) for rate in rates.months],
+        },
         "caveat": "Counts reflect who tested what. Countries without reports are no data, never zero.",
     }  # fmt: skip
 

@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from app.substances.denominators import Rates
 from app.substances.findings import country_title, month_title
 from app.substances.queries import CountryCounts, MonthPoint, MonthSeries
 from app.substances.visibility import Cell, CellState
@@ -87,8 +88,21 @@ def _month_bar(point: MonthPoint, *, label: str) -> charts.Bar:
     return charts.Bar(key=point.month, parts=parts, arriving=point.arriving, label=label)
 
 
-def month_figure(name: str, series: MonthSeries, *, base: str | None) -> Figure:
-    """Detections by month. `base` is the address whose downloads it has."""
+def denominator_line(rates: Rates | None) -> str:
+    """What is known of the tests done, for the line under a chart of counts."""
+    if rates is None or not rates.months:
+        return "Tests done are not reported for these laboratories: counts only, no rate."
+    tests = sum(rate.tests for rate in rates.months)
+    found = sum(rate.detections for rate in rates.months)
+    laboratories = words.count(rates.laboratories, "laboratory states", "laboratories state")
+    return (
+        f"{laboratories} the tests done in {words.count(len(rates.months), 'month', 'months')}: {tests:,} samples, "
+        f"{found:,} with this substance ({1000 * found / tests:,.1f} per 1,000)."
+    )
+
+
+def month_figure(name: str, series: MonthSeries, *, base: str | None, rates: Rates | None = None) -> Figure:
+    """Detections by month. `base` is the address whose downloads it has; `rates` what is known of the tests done."""
     points = series.points
     title = month_title(name, series)
     period = f"{written_month(points[0].month)} to {written_month(points[-1].month)}"
@@ -129,7 +143,7 @@ def month_figure(name: str, series: MonthSeries, *, base: str | None) -> Figure:
         ),
         source=f"Source: reports of {words.count(series.laboratories, 'laboratory', 'laboratories')} to this service, "
         "as far as you may see.",
-        denominator="Tests done are not reported for these laboratories: counts only, no rate.",
+        denominator=denominator_line(rates),
         caveat=f"{words.WHO_TESTED} Stereoisomers are counted together.",
         csv_href=f"{base}/detections-by-month.csv" if base else None,
         svg_href=f"{base}/detections-by-month.svg" if base else None,

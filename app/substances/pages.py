@@ -17,6 +17,7 @@ from app.context import AppContext, Context
 from app.notifications.inbox import AlertRow, alerts_for
 from app.problems import Problem
 from app.substances import figures, queries
+from app.substances.denominators import rates_by_month
 from app.substances.figures import Figure
 from app.substances.queries import CaseSummary, MergedInto, SubstanceDetail
 from app.substances.search import CursorError, Sort, SubstanceRow, search_substances
@@ -231,8 +232,11 @@ def _figures(
     base = f"/substances/{substance.id}"
     series = queries.detections_by_month(session, principal, substance.members, now=now)
     countries = queries.detections_by_country(session, principal, substance.members, now=now)
+    rates = None
+    if not series.masked:  # a rate would give a hidden count away
+        rates = rates_by_month(session, principal, substance.members, [point.month for point in series.points])
     return (
-        figures.month_figure(substance.name, series, base=base),
+        figures.month_figure(substance.name, series, base=base, rates=rates),
         figures.country_figure(substance.name, countries, period=_period(), base=base),
         countries,
     )

@@ -25,10 +25,23 @@ from app.persistence.models.reports import (
     ReportVersion,
     Sample,
 )
+from app.persistence.models.statistics import (
+    ActivityReport,
+    AggregateReport,
+    AggregateRow,
+    ImportChunk,
+    ImportReject,
+    Incident,
+    IncidentSubstance,
+    SubstanceEvent,
+)
 from app.persistence.models.substances import CurationItem, Substance, SubstanceName
 
 __all__ = [
     "Acknowledgement",
+    "ActivityReport",
+    "AggregateReport",
+    "AggregateRow",
     "Alert",
     "AlertApproval",
     "AlertEvidence",
@@ -44,7 +57,11 @@ __all__ = [
     "HarmCase",
     "HistoryRecord",
     "IdempotencyRecord",
+    "ImportChunk",
     "ImportJob",
+    "ImportReject",
+    "Incident",
+    "IncidentSubstance",
     "Measure",
     "Organisation",
     "Person",
@@ -55,6 +72,7 @@ __all__ = [
     "ServiceState",
     "Subscription",
     "Substance",
+    "SubstanceEvent",
     "SubstanceName",
     "Task",
     "WebSession",

@@ -194,7 +194,7 @@ class CaseSubstance(Base):
 
 
 class ImportJob(Base):
-    """One run over a file: counts so far, and the reject file's rows as JSON lines."""
+    """One run over a file: counts so far. Uploaded ones keep the file and the mapping until they have ended."""
 
     __tablename__ = "import_job"
 
@@ -204,10 +204,17 @@ class ImportJob(Base):
     file_sha256: Mapped[str] = mapped_column(String(64))
     mapping_sha256: Mapped[str] = mapped_column(String(64))
     mode: Mapped[str] = mapped_column(String(12))  # live | historical | replay
-    state: Mapped[str] = mapped_column(String(12))  # running | done | failed
+    state: Mapped[str] = mapped_column(String(12))  # waiting | running | done | failed
     rows_read: Mapped[int] = mapped_column(default=0)
     rows_stored: Mapped[int] = mapped_column(default=0)
     rows_known: Mapped[int] = mapped_column(default=0)
     rows_rejected: Mapped[int] = mapped_column(default=0)
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+    rows_total: Mapped[int | None]
+    alerts: Mapped[int | None]
+    mapping: Mapped[str | None] = mapped_column(Text)  # TOML, of an uploaded file
+    file_format: Mapped[str | None] = mapped_column(String(8))
+    actor: Mapped[str | None] = mapped_column(String(40))
+    error: Mapped[str | None] = mapped_column(Text)
+    labels: Mapped[dict[str, Any] | None] = mapped_column(Json)  # labels that did not resolve, the commonest, with their counts

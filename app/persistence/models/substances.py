@@ -81,6 +81,13 @@ class CurationItem(Base):
     reason: Mapped[str] = mapped_column(String(40))
     candidates: Mapped[list[Any]] = mapped_column(Json)
     reports: Mapped[int]
-    state: Mapped[str] = mapped_column(String(16), default="open")
+    state: Mapped[str] = mapped_column(String(16), default="open")  # open | resolved | class | dismissed
     first_seen: Mapped[datetime]
     last_seen: Mapped[datetime]
+    substance_id: Mapped[str | None] = mapped_column(String(26))  # no foreign key: SQLite cannot add one to a table that is there
+    group: Mapped[str | None] = mapped_column(String(40))
+    note: Mapped[str | None] = mapped_column(Text)
+    decided_by: Mapped[str | None] = mapped_column(String(40))
+    decided_at: Mapped[datetime | None]
+
+    __table_args__ = (Index(None, "state", "last_seen"),)

@@ -1,0 +1,191 @@
+"""What laboratories, authorities and partners state beside single findings: tests done, totals, supply incidents.
+
+None of these rows is a detection: no count of findings, signal or rank reads them as one.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Float, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.persistence.base import Base, Id, Json, new_id
+from app.persistence.models.accounts import Organisation
+from app.persistence.models.substances import Substance
+
+
+class ActivityReport(Base):
+    """How many samples a laboratory tested in a period: the denominator of its detections."""
+
+    __tablename__ = "activity_report"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
+    org_id: Mapped[str] = mapped_column(ForeignKey("organisation.id"))
+    country: Mapped[str] = mapped_column(String(2))
+    period: Mapped[str] = mapped_column(String(7))  # 2026, 2026-Q3 or 2026-10
+    first_day: Mapped[date]
+    last_day: Mapped[date]
+    context: Mapped[str | None] = mapped_column(String(20))
+    samples_tested: Mapped[int]
+    samples_with_nps: Mapped[int | None]
+    tlp: Mapped[str] = mapped_column(String(12))
+    test: Mapped[bool] = mapped_column(default=False)
+    body: Mapped[str] = mapped_column(Text)
+    actor: Mapped[str] = mapped_column(String(40))
+    received_at: Mapped[datetime]
+    replaced_by: Mapped[str | None] = mapped_column(String(26))
+    withdrawn_at: Mapped[datetime | None]
+    withdrawn_reason: Mapped[str | None] = mapped_column(Text)
+
+    organisation: Mapped[Organisation] = relationship(lazy="raise")
+
+    __table_args__ = (Index(None, "org_id", "first_day"), Index(None, "first_day", "country"))
+
+
+class AggregateReport(Base):
+    """Totals of a country and period by substance, without single events."""
+
+    __tablename__ = "aggregate_report"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
+    org_id: Mapped[str] = mapped_column(ForeignKey("organisation.id"))
+    country: Mapped[str] = mapped_column(String(2))
+    period: Mapped[str] = mapped_column(String(7))
+    first_day: Mapped[date]
+    last_day: Mapped[date]
+    context: Mapped[str | None] = mapped_column(String(20))
+    samples_tested: Mapped[int | None]
+    tlp: Mapped[str] = mapped_column(String(12))
+    test: Mapped[bool] = mapped_column(default=False)
+    body: Mapped[str] = mapped_column(Text)
+    actor: Mapped[str] = mapped_column(String(40))
+    received_at: Mapped[datetime]
+    replaced_by: Mapped[str | None] = mapped_column(String(26))
+    withdrawn_at: Mapped[datetime | None]
+    withdrawn_reason: Mapped[str | None] = mapped_column(Text)
+
+    organisation: Mapped[Organisation] = relationship(lazy="raise")
+    rows: Mapped[list[AggregateRow]] = relationship(lazy="raise", order_by="AggregateRow.position")
+
+    __table_args__ = (Index(None, "org_id", "first_day"), Index(None, "first_day", "country"))
+
+
+class AggregateRow(Base):
+    """One substance's total in an aggregate report."""
+
+    __tablename__ = "aggregate_row"
+
+    report_id: Mapped[str] = mapped_column(ForeignKey("aggregate_report.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    substance_id: Mapped[str | None] = mapped_column(ForeignKey("substance.id"))
+    resolution: Mapped[str] = mapped_column(String(12))
+    label: Mapped[str] = mapped_column(String(400))
+    detections: Mapped[int]
+    deaths: Mapped[int | None]
+
+    substance: Mapped[Substance | None] = relationship(lazy="raise")
+
+    __table_args__ = (Index(None, "substance_id"),)
+
+
+class Incident(Base):
+    """An event of supply: a seizure, a stopped shipment, a suspicious order. Readable by its sender and its country alone."""
+
+    __tablename__ = "incident"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
+    org_id: Mapped[str] = mapped_column(ForeignKey("organisation.id"))
+    reference: Mapped[str] = mapped_column(String(200))
+    kind: Mapped[str] = mapped_column(String(20))
+    country: Mapped[str] = mapped_column(String(2))
+    event_date: Mapped[str] = mapped_column(String(10))
+    first_day: Mapped[date]
+    origin: Mapped[str | None] = mapped_column(String(2))
+    transit: Mapped[list[Any]] = mapped_column(Json)
+    destination: Mapped[str | None] = mapped_column(String(2))
+    mode: Mapped[str | None] = mapped_column(String(20))
+    concealment: Mapped[str | None] = mapped_column(String(300))
+    sale_channel: Mapped[str | None] = mapped_column(String(20))
+    quantity_value: Mapped[float | None] = mapped_column(Float)
+    quantity_unit: Mapped[str | None] = mapped_column(String(12))
+    comment: Mapped[str | None] = mapped_column(Text)
+    tlp: Mapped[str] = mapped_column(String(12))
+    test: Mapped[bool] = mapped_column(default=False)
+    body: Mapped[str] = mapped_column(Text)
+    actor: Mapped[str] = mapped_column(String(40))
+    received_at: Mapped[datetime]
+    replaced_by: Mapped[str | None] = mapped_column(String(26))
+    withdrawn_at: Mapped[datetime | None]
+    withdrawn_reason: Mapped[str | None] = mapped_column(Text)
+
+    organisation: Mapped[Organisation] = relationship(lazy="raise")
+    substances: Mapped[list[IncidentSubstance]] = relationship(lazy="raise", order_by="IncidentSubstance.position")
+
+    __table_args__ = (Index(None, "org_id", "reference"), Index(None, "country", "first_day"))
+
+
+class IncidentSubstance(Base):
+    """A substance or precursor named in an incident, by what it was said to be: no laboratory found it."""
+
+    __tablename__ = "incident_substance"
+
+    incident_id: Mapped[str] = mapped_column(ForeignKey("incident.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    substance_id: Mapped[str | None] = mapped_column(ForeignKey("substance.id"))
+    resolution: Mapped[str] = mapped_column(String(12))
+    label: Mapped[str] = mapped_column(String(400))
+    precursor: Mapped[bool] = mapped_column(default=False)
+
+    substance: Mapped[Substance | None] = relationship(lazy="raise")
+
+    __table_args__ = (Index(None, "substance_id"),)
+
+
+class SubstanceEvent(Base):
+    """What an analyst did to the list of substances: a merge, a split, a name, a label resolved; each can be undone once.
+
+    `moved` are the ids of the detections that changed their substance with it, so that an undo moves exactly these back.
+    """
+
+    __tablename__ = "substance_event"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
+    kind: Mapped[str] = mapped_column(String(12))  # merge | split | name | resolve
+    substance_id: Mapped[str | None] = mapped_column(ForeignKey("substance.id"))
+    other_id: Mapped[str | None] = mapped_column(ForeignKey("substance.id"))
+    label: Mapped[str | None] = mapped_column(String(400))
+    moved: Mapped[list[Any]] = mapped_column(Json)
+    reason: Mapped[str] = mapped_column(Text)
+    actor: Mapped[str] = mapped_column(String(40))
+    created_at: Mapped[datetime]
+    undone_at: Mapped[datetime | None]
+    undone_by: Mapped[str | None] = mapped_column(String(40))
+    undone_reason: Mapped[str | None] = mapped_column(Text)
+
+    __table_args__ = (Index(None, "substance_id"), Index(None, "other_id"))
+
+
+class ImportChunk(Base):
+    """A piece of an uploaded file, kept until its import has ended: a 202 means that the file cannot be lost."""
+
+    __tablename__ = "import_chunk"
+
+    import_id: Mapped[str] = mapped_column(ForeignKey("import_job.id"), primary_key=True)
+    n: Mapped[int] = mapped_column(primary_key=True)
+    content: Mapped[bytes]
+
+
+class ImportReject(Base):
+    """A refused row of an import: its cells as read, and per fault the field, the reason and a suggestion."""
+
+    __tablename__ = "import_reject"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
+    import_id: Mapped[str] = mapped_column(ForeignKey("import_job.id"))
+    number: Mapped[int]
+    cells: Mapped[dict[str, Any]] = mapped_column(Json)
+    errors: Mapped[list[Any]] = mapped_column(Json)
+
+    __table_args__ = (UniqueConstraint("import_id", "number"),)
