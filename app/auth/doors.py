@@ -75,6 +75,7 @@ DOORS: Mapping[str, Door] = {
     "POST /v1/incidents/{row_id}/withdraw": _for(Action.INCIDENT_SEND, Rows.OWN),
     # screening and law
     "POST /v1/screen": _for(Action.SCREEN, Rows.NONE),
+    "POST /v1/screen/certificate.pdf": _for(Action.SCREEN, Rows.NONE),
     "GET /v1/schedules": _for(Action.SCHEDULE_READ, Rows.NONE),
     "GET /v1/schedules/{instrument}": _for(Action.SCHEDULE_READ, Rows.NONE),
     # substances
@@ -130,6 +131,8 @@ DOORS: Mapping[str, Door] = {
     "GET /substances/{substance_id}": _open(Rows.COUNTS),
     "GET /substances/{substance_id}/detections-by-{which}.csv": _open(Rows.COUNTS),
     "GET /substances/{substance_id}/detections-by-{which}.svg": _open(Rows.COUNTS),
+    "GET /screening": _for(Action.SCREEN, Rows.NONE),
+    "POST /screening": _for(Action.SCREEN, Rows.NONE, form=True),
     "GET /inbox": _for(Action.ALERT_READ, Rows.ALERTS),
     "GET /alerts/{alert_id}": _open(Rows.ALERTS),
     "POST /alerts/{alert_id}/acknowledge": _for(Action.ALERT_ACKNOWLEDGE, Rows.ALERTS, form=True),
