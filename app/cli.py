@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from app import context as context_module
 from app.audit.cli import audit_commands
-from app.auth import accounts
+from app.auth import accounts, management
+from app.auth.cli import account_commands
 from app.auth.permissions import ROLES_OF_KIND, Role
 from app.operations.cli import operator_commands
 from app.persistence import migrations
@@ -196,13 +197,18 @@ def keys() -> None:
 @click.option("--org", required=True, help="The organisation's id.")
 @click.option("--role", required=True, type=click.Choice([role.value for role in Role]))
 @click.option("--expires", type=click.DateTime(["%Y-%m-%d"]), help="First day on which it no longer works.")
+@click.option("--scope", "scopes", multiple=True, help="Cut the key to this right of its role, for example report.send.")
+@click.option("--note", help="What you call it.")
 @click.option("--json", "as_json", is_flag=True)
-def keys_create(org: str, role: str, expires: Any, as_json: bool) -> None:
+def keys_create(org: str, role: str, expires: Any, scopes: tuple[str, ...], note: str | None, as_json: bool) -> None:
     """Make a key. Its secret is shown once, here."""
     expires_at = expires.replace(tzinfo=UTC) if expires else None
     try:
         with _database().write() as session:
-            key, secret = accounts.create_key(session, org_id=org, role=role, now=context_module.utc_now(), expires_at=expires_at)
+            cut = management.check_scopes(role, scopes)
+            key, secret = accounts.create_key(
+                session, org_id=org, role=role, now=context_module.utc_now(), expires_at=expires_at, scopes=cut, note=note
+            )
             found = {"id": key.id, "key": secret}
     except accounts.AccountError as error:
         raise click.UsageError(str(error)) from error
@@ -249,6 +255,10 @@ def keys_revoke(key_id: str) -> None:
         if key.revoked_at is None:
             key.revoked_at = context_module.utc_now()
     click.echo(f"revoked {key_id}")
+
+
+for _group in account_commands(_settings, _database, keys):
+    main.add_command(_group)
 
 
 # -- files ---------------------------------------------------------------------------------------------------------------

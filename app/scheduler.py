@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from alerts.outbox import DONE, Result, TaskItem
 from alerts.render import iso
 from app.audit.seals import seal_due
+from app.auth.throttle import forget_failures
 from app.context import AppContext
 from app.notifications.evaluation_queue import enqueue_daily
 from app.notifications.mailing import enqueue_digests
@@ -181,6 +182,7 @@ def housekeeping(session: Session, now: datetime) -> None:
 
     Deliveries and their attempts stay.
     """
+    forget_failures(session, now)
     session.execute(delete(IdempotencyRecord).where(IdempotencyRecord.created_at < now - IDEMPOTENCY_KEPT))
     old = select(Task.id).where(
         Task.topic.in_(("tick", "fanout", "publish", "heartbeat", "ping", "confirm", "digest", "evaluate", "remind", "tell")),

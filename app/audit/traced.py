@@ -25,7 +25,10 @@ class Traced:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[HEADER] = trace.request_id
+                headers = MutableHeaders(scope=message)
+                headers[HEADER] = trace.request_id
+                for name, value in trace.headers.items():
+                    headers.setdefault(name, value)
             await send(message)
 
         with tracing(trace):

@@ -15,7 +15,6 @@ from app.context import AppContext, Context, optional_principal, requires
 from app.notifications import api_notices, coverage, decisions, deliveries, documents, queries, subscriptions
 from app.notifications.cursors import decode_cursor, encode_cursor, page
 from app.notifications.schemas import NoteIn, RedeliverIn, RotateIn, SightingIn, SubscriptionIn, SubscriptionPatch
-from app.notifications.secrets import SecretBox
 from app.persistence.models import Subscription
 from app.problems import Problem
 
@@ -50,7 +49,7 @@ def create_subscription(wish: SubscriptionIn, principal: Subscriber, context: Co
             principal,
             wish,
             allow=context.settings.egress_allow,
-            box=SecretBox(context.secret),
+            box=context.box,
             mail=bool(context.settings.smtp_url),
             now=context.now(),
         )
@@ -134,7 +133,7 @@ def rotate_secret(subscription_id: str, principal: Subscriber, context: Context,
     overlap = timedelta(hours=(wish or RotateIn()).overlap_hours)
     with context.database.write() as session:
         subscription = subscriptions.own(session, principal, subscription_id, lock=True)
-        secret = subscriptions.rotate(session, subscription, SecretBox(context.secret), context.now(), overlap=overlap)
+        secret = subscriptions.rotate(session, subscription, context.box, context.now(), overlap=overlap)
         answer = subscriptions.document(subscription)
     return answer | {"secret": secret}
 

@@ -173,7 +173,7 @@ def _work(database: Database, now: datetime) -> Iterator[Finding]:
 
 def _secrets_open(settings: Settings, database: Database) -> Iterator[Finding]:
     try:
-        box = SecretBox(settings.secret())
+        box = SecretBox(settings.secret(), *settings.previous_secrets())
     except ValueError:
         return
     closed = 0

@@ -47,6 +47,7 @@ class Trace:
     actor: str = "anonymous"
     org_id: str | None = None
     door: str = ""
+    headers: dict[str, str] = field(default_factory=dict)  # for the answer: what is left of the rate
 
 
 _current: ContextVar[Trace | None] = ContextVar("nps_trace", default=None)

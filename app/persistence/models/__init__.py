@@ -1,6 +1,6 @@
 """The tables, one file an aggregate. Importing this package registers them all on `Base.metadata`."""
 
-from app.persistence.models.accounts import ApiKey, IdempotencyRecord, Organisation, Person, WebSession
+from app.persistence.models.accounts import ApiKey, IdempotencyRecord, Organisation, Person, SignInFailure, WebSession
 from app.persistence.models.alerting import (
     Acknowledgement,
     Alert,
@@ -73,6 +73,7 @@ __all__ = [
     "Sample",
     "ScheduleEdition",
     "ServiceState",
+    "SignInFailure",
     "Subscription",
     "Substance",
     "SubstanceEvent",
