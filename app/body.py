@@ -12,7 +12,7 @@ from app.problems import Problem
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 MAX_UPLOAD_BYTES = 200 * 1024 * 1024
-_UPLOADS = ("/v1/imports",)
+_UPLOADS = ("/v1/imports", "/imports")
 
 
 class LimitBody:
