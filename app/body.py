@@ -12,7 +12,16 @@ from app.problems import Problem
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 MAX_UPLOAD_BYTES = 200 * 1024 * 1024
+MAX_SCREEN_BYTES = 16 * 1024 * 1024  # 1,000 molfiles of drugs, with room
 _UPLOADS = ("/v1/imports", "/imports")
+_SCREENS = ("/v1/screen", "/screening")
+
+
+def limit_of(path: str) -> int:
+    """The most bytes that a body sent to this path may have."""
+    if path.startswith(_UPLOADS):
+        return MAX_UPLOAD_BYTES
+    return MAX_SCREEN_BYTES if path.startswith(_SCREENS) else MAX_BODY_BYTES
 
 
 class LimitBody:
@@ -25,7 +34,7 @@ class LimitBody:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        limit = MAX_UPLOAD_BYTES if scope["path"].startswith(_UPLOADS) else MAX_BODY_BYTES
+        limit = limit_of(scope["path"])
         scope.setdefault("state", {})["body_limit"] = limit
         seen = 0
 

@@ -7,10 +7,14 @@ the engine version and so cannot outlive a rule.
 from __future__ import annotations
 
 import threading
+import time
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from app.opsin import Translator
@@ -23,6 +27,9 @@ from chem.values import INSTRUMENTS_OF_COUNTRY, Assessment, Basis, Certainty, Co
 
 SINGLE_DEADLINE_S = 2.0
 BATCH_DEADLINE_S = 0.5
+SCREEN_BUDGET_S = 60.0  # of one request, however many structures it brings
+SCREEN_CHUNK = 8  # handed to a worker at once, so that a report waits for few others
+SCREENS_AT_ONCE = 2
 CACHE_SIZE = 20_000
 
 
@@ -90,6 +97,19 @@ def answer(engine: Engine, question: Question) -> Answer:
     )
 
 
+class ScreenFailed(Exception):
+    """A fault of the service while it screened: the kind of the error and where, not its words, which may hold a structure."""
+
+    def __init__(self, error: Exception) -> None:
+        frames = traceback.extract_tb(error.__traceback__)
+        where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+        super().__init__(f"{type(error).__name__}{where}")
+
+
+def _out_of_time(detail: str) -> Answer:
+    return Answer(None, None, None, None, StructureProblem.TIMEOUT, detail)
+
+
 class _AskEngine:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -108,7 +128,9 @@ class Chemistry:
     def __init__(self, *, workers: int, names: NameTable | None = None, engine: Engine | None = None) -> None:
         self.engine = engine or Engine.load()
         self.names = names or NameTable()
+        self._workers = workers
         self._pool = Pool(_initialise_worker, size=workers) if workers else None
+        self._screens = threading.BoundedSemaphore(SCREENS_AT_ONCE)
         self._cache: OrderedDict[tuple[Question, str], Answer] = OrderedDict()
         self._lock = threading.Lock()
         self._translator = Translator()
@@ -147,6 +169,39 @@ class Chemistry:
     def assess_uncached(self, question: Question, *, deadline_s: float = BATCH_DEADLINE_S) -> Answer:
         """For screening: nothing of the structure outlives the call."""
         return self._ask(question, deadline_s)
+
+    def assess_many_uncached(self, questions: Sequence[Question], *, budget_s: float = SCREEN_BUDGET_S) -> list[Answer]:
+        """For a screening request: the answers in order, by all workers at once; nothing of a structure outlives the call.
+
+        Each structure has its own deadline; what has not begun when the budget ends is answered as out of time.
+        """
+        if self._pool is None:
+            return [self._ask_quietly(question) for question in questions]
+        with self._screens, ThreadPoolExecutor(self._workers) as threads:
+            ends = time.monotonic() + budget_s
+            chunks = [questions[start : start + SCREEN_CHUNK] for start in range(0, len(questions), SCREEN_CHUNK)]
+            return [found for part in threads.map(lambda chunk: self._ask_each(chunk, ends), chunks) for found in part]
+
+    def _ask_each(self, questions: Sequence[Question], ends: float) -> list[Answer]:
+        assert self._pool is not None
+        if time.monotonic() >= ends:
+            return [_out_of_time("the request's time was over before this structure's turn") for _ in questions]
+        deadlines = [BATCH_DEADLINE_S * max(1, len(question.structures)) for question in questions]
+        found = []
+        for result in self._pool.call_each(questions, deadline_s=deadlines):
+            if isinstance(result, Overrun | WorkerDied):
+                found.append(_out_of_time(str(result)))
+            elif isinstance(result, Exception):
+                raise ScreenFailed(result) from None
+            else:
+                found.append(result)
+        return found
+
+    def _ask_quietly(self, question: Question) -> Answer:
+        try:
+            return answer(self.engine, question)
+        except Exception as error:  # noqa: BLE001 - raised again without the words of the error
+            raise ScreenFailed(error) from None
 
     def identify(self, structure: Structure) -> Identified:
         """Identity alone, for a search; nothing is kept."""
@@ -226,7 +281,7 @@ class Chemistry:
         try:
             found: Answer = self._pool.call(question, deadline_s=deadline_s * max(1, len(question.structures)))
         except Overrun:
-            return Answer(None, None, None, None, StructureProblem.TIMEOUT, f"not done within {deadline_s:g} s")
+            return _out_of_time(f"not done within {deadline_s:g} s")
         except WorkerDied as error:
-            return Answer(None, None, None, None, StructureProblem.TIMEOUT, str(error))
+            return _out_of_time(str(error))
         return found

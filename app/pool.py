@@ -125,12 +125,13 @@ class Pool:
             raise answer
         return answer
 
-    def call_each(self, arguments: Sequence[Any], *, deadline_s: float) -> list[Any]:
+    def call_each(self, arguments: Sequence[Any], *, deadline_s: float | Sequence[float]) -> list[Any]:
         """The answers to several arguments in order, each with a deadline of its own, by one worker where all goes well.
 
         An argument that overran, killed its worker or made the function raise has that exception as its answer; the rest go on.
         """
         answers: list[Any] = []
+        deadlines = [deadline_s] * len(arguments) if isinstance(deadline_s, int | float) else list(deadline_s)
         worker = self._slots.get()
         keep: _Worker | None = None
         try:
@@ -140,7 +141,7 @@ class Pool:
                 try:
                     worker.send(arguments[len(answers) :])
                     while len(answers) < len(arguments):
-                        answers.append(self._receive(worker, deadline_s))
+                        answers.append(self._receive(worker, deadlines[len(answers)]))
                 except (Overrun, WorkerDied) as error:
                     log.warning("a chemistry worker was replaced")
                     answers.append(error)

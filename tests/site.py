@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -12,12 +12,14 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from app import problems
+from app.chemistry import Answer, Question
 from app.context import AppContext
 from app.persistence.base import Base
 from app.persistence.models import ServiceState
 from app.persistence.session import Database
 from app.settings import Settings
 from app.web.wiring import install
+from chem.errors import StructureProblem
 from chem.values import Coverage
 from tests.factories import NOW, PASSWORD, World, match
 
@@ -29,6 +31,10 @@ class FakeChemistry:
     """Answers what the pages ask of the chemistry, without loading it."""
 
     version = "test-1"
+
+    def assess_many_uncached(self, questions: Sequence[Question]) -> list[Answer]:
+        detail = "no structure is read in tests of pages"
+        return [Answer(None, None, None, None, StructureProblem.TIMEOUT, detail) for _ in questions]
 
     def coverage(self, as_of: date, instruments: object = None) -> tuple[Coverage, ...]:
         return (

@@ -1,4 +1,4 @@
-"""`POST /v1/screen`: at most 1,000 structures a call."""
+"""`POST /v1/screen` and its certificate: at most 1,000 structures a call."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ from datetime import date
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
+from fastapi.responses import Response
 from pydantic import Field, ValidationError, model_validator
 
 from app.auth.permissions import Action, Principal
 from app.body import RawBody, parse_json
-from app.context import Context, requires
+from app.context import AppContext, Context, requires
 from app.intake.schemas import Strict, StructureIn, StructureText
 from app.problems import FieldError, Problem, from_validation
-from app.screening.records import Wanted, record
-from chem.values import to_json
+from app.screening.inputs import Item
+from app.screening.run import check_instruments
+from app.screening.service import Wish, certify, screen
 
 router = APIRouter(prefix="/v1", tags=["screening"])
 Screener = Annotated[Principal, Depends(requires(Action.SCREEN))]
@@ -36,16 +38,18 @@ class ScreenItem(Strict):
             raise ValueError("give exactly one of smiles, inchi, molfile or candidates.")
         return self
 
-    def structure(self) -> StructureIn:
+    def item(self) -> Item:
         if self.candidates is None:
-            return StructureIn(smiles=self.smiles, inchi=self.inchi, molfile=self.molfile)
-        members = [c if isinstance(c, StructureIn) else StructureIn(smiles=c) for c in self.candidates]
-        return members[0] if len(members) == 1 else StructureIn(candidates=members)
+            given = [(form, getattr(self, form)) for form in ("smiles", "inchi", "molfile") if getattr(self, form) is not None]
+            return Item(self.name, given[0][1], tuple(given))
+        members = [text for member in self.candidates for text in _texts_of(member)]
+        return Item(self.name, " | ".join(text for _, text in members), tuple(members))
 
-    def shown(self) -> str:
-        if self.candidates is None:
-            return self.smiles or self.inchi or self.molfile or ""
-        return " | ".join(c if isinstance(c, str) else (c.smiles or c.inchi or c.molfile or "") for c in self.candidates)
+
+def _texts_of(member: StructureIn | str) -> list[tuple[str, str]]:
+    if isinstance(member, str):
+        return [("smiles", member)]
+    return [(structure.format.value, structure.text) for structure in member.structures()]
 
 
 class ScreenIn(Strict):
@@ -55,37 +59,51 @@ class ScreenIn(Strict):
     analogues: Annotated[int, Field(ge=0, le=50)] = 3
 
 
+_BODY = {"requestBody": {"required": True, "content": {"application/json": {"schema": ScreenIn.model_json_schema()}}}}
+
+
+@router.post("/screen", summary="Legal status of up to 1,000 structures, leaving no trace", openapi_extra=_BODY)
+def screen_structures(context: Context, principal: Screener, body: RawBody) -> dict[str, Any]:
+    """Identity and matches for each structure, in order. Nothing of a structure is stored, cached or logged.
+
+    A structure has half a second, the request a minute; what is not done then is a record with `structure-timeout`.
+    """
+    found = screen(context.chemistry, _wish(context, body))
+    return {"records": found.records, "coverage": found.coverage}
+
+
 @router.post(
-    "/screen",
-    summary="Legal status of up to 1,000 structures, leaving no trace",
-    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": ScreenIn.model_json_schema()}}}},
+    "/screen/certificate.pdf",
+    summary="The certificate of a screen, leaving no trace",
+    openapi_extra=_BODY,
+    response_class=Response,
+    responses={200: {"content": {"application/pdf": {}}, "description": "The certificate"}},
 )
-def screen(context: Context, principal: Screener, body: RawBody) -> dict[str, Any]:
-    """Identity and matches for each structure, in order. Nothing of a structure is stored, cached or logged."""
+def screen_certificate(context: Context, principal: Screener, body: RawBody) -> Response:
+    """Screens the same body as `POST /v1/screen` and gives a PDF for the compliance file: versions, editions, date, counts and
+    what is not covered, and no structure. It names the SHA-256 of the body sent, and that of the records as NDJSON, which are
+    byte for byte what `nps screen` writes. Send `as_of`, so that both calls ask the same law.
+    """
+    wish = _wish(context, body)
+    found = screen(context.chemistry, wish)
+    pdf = certify(found, wish, body=body, what_input="the body of the request", now=context.now())
+    headers = {"Content-Disposition": 'attachment; filename="screening-certificate.pdf"', "Cache-Control": "no-store"}
+    return Response(pdf, media_type="application/pdf", headers=headers)
+
+
+def _wish(context: AppContext, body: bytes) -> Wish:
     try:
         asked = ScreenIn.model_validate(parse_json(body))
     except ValidationError as error:
-        raise from_validation(error.errors()) from error
-    as_of = asked.as_of or context.now().date()
+        raise from_validation(error.errors()) from None  # its words may hold a structure
     instruments = tuple(asked.instruments) if asked.instruments else None
-    known = {info.id for info in context.chemistry.engine.instruments()}
-    unknown = [name for name in instruments or () if name not in known]
-    if unknown:
-        detail = f"{unknown[0]!r} is no instrument here; there are: {', '.join(sorted(known))}."
-        raise Problem("validation", f"/instruments: {detail}", errors=[FieldError("/instruments", detail)])
-    wanted = Wanted(as_of=as_of, instruments=instruments, analogues=asked.analogues)
-    records = []
-    for index, item in enumerate(asked.structures):
-        structure = item.structure()
-        records.append(
-            record(
-                context.chemistry,
-                index=index,
-                name=item.name,
-                shown=item.shown(),
-                structures=structure.structures(),
-                is_set=structure.candidates is not None,
-                wanted=wanted,
-            )
-        )
-    return {"records": records, "coverage": to_json(context.chemistry.coverage(as_of, instruments))}
+    try:
+        check_instruments(context.chemistry.engine, instruments)
+    except ValueError as error:
+        raise Problem("validation", f"/instruments: {error}.", errors=[FieldError("/instruments", f"{error}.")]) from error
+    return Wish(
+        items=[item.item() for item in asked.structures],
+        as_of=asked.as_of or context.now().date(),
+        instruments=instruments,
+        analogues=asked.analogues,
+    )

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import click
 
 from app.context import utc_now
-from app.screening.inputs import FORMATS, format_of, read_items
+from app.screening.inputs import FORMATS, Source, format_of, read_items
+
+if TYPE_CHECKING:
+    from app.screening.run import Outcome, ScreenOptions
 
 
 @click.command()
@@ -23,6 +27,10 @@ from app.screening.inputs import FORMATS, format_of, read_items
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Default: standard output.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True)
 @click.option("--analogues", type=click.IntRange(0, 50), default=3, show_default=True)
+@click.option("--resume", "go_on", is_flag=True, help="Go on with a run into --output that was cut off. Not for xlsx.")
+@click.option(
+    "--certificate", type=click.Path(dir_okay=False, path_type=Path), help="Write a PDF on the run for the compliance file."
+)
 def screen(
     file: str,
     file_format: str | None,
@@ -32,21 +40,68 @@ def screen(
     output: Path | None,
     workers: int,
     analogues: int,
+    go_on: bool,
+    certificate: Path | None,
 ) -> None:
-    """Legal status of many structures. One record an input, in input order; nothing is stored."""
-    from app.screening.run import ScreenOptions, run_screen
+    """Legal status of many structures. One record an input, in input order; nothing is stored.
 
+    The last line on standard error holds the coverage. Exit status 0, or 1 where some records are errors, 2 for wrong usage.
+    While a run into a file is under way, a file beside it (OUTPUT.resume) holds hashes and counts, so that --resume can go on.
+    """
+    from app.screening.resume import ResumeError, load
+    from app.screening.run import Progress, ScreenOptions, run_screen
+    from app.screening.writers import RESUMABLE
+
+    if go_on and (output is None or out not in RESUMABLE):
+        raise click.UsageError(f"--resume needs --output, and --out {' or '.join(RESUMABLE)}")
+    if output is not None and file != "-" and output.exists() and os.path.samefile(file, output):
+        raise click.UsageError("--output is the input file")
     day: date = as_of.date() if as_of else utc_now().date()
-    chosen = tuple(part.strip() for part in instruments.split(",") if part.strip()) if instruments else None
-    options = ScreenOptions(as_of=day, instruments=chosen, analogues=analogues, workers=workers, out=out, output=output)
-    form = format_of(file, file_format)
-    with click.open_file(file, "r", encoding="utf-8", errors="replace") as stream:
-        try:
-            errors = run_screen(read_items(stream, form), options)
-        except ValueError as error:
-            raise click.UsageError(str(error)) from error
-    if errors:
+    try:
+        if go_on and not as_of and output is not None:
+            day = date.fromisoformat(load(output).settings["as_of"])  # a run that began yesterday keeps its law
+        chosen = tuple(part.strip() for part in instruments.split(",") if part.strip()) if instruments else None
+        options = ScreenOptions(
+            as_of=day, instruments=chosen, analogues=analogues, workers=workers, out=out, output=output,
+            file_format=format_of(file, file_format), resume=go_on,
+        )  # fmt: skip
+        with click.open_file(file, "rb") as stream:
+            source = Source(cast(BinaryIO, stream), options.file_format)
+            shows = sys.stderr.isatty() and not (output is None and sys.stdout.isatty())
+            progress = Progress(source, os.path.getsize(file) if file != "-" else None) if shows else None
+            outcome = run_screen(source, options, progress=progress or (lambda records: None))
+    except (ValueError, ResumeError) as error:
+        raise click.UsageError(str(error)) from error
+    except KeyboardInterrupt:
+        again = "; the same command with --resume goes on" if output is not None and out in RESUMABLE else ""
+        click.echo(f"\nInterrupted{again}.", err=True)
+        sys.exit(130)
+    if progress is not None:
+        progress.end(outcome)
+    if certificate is not None:
+        certificate.write_bytes(_certificate(options, outcome, file))
+    click.echo(json.dumps({"coverage": outcome.coverage}, ensure_ascii=False), err=True)
+    if outcome.errors:
         sys.exit(1)
+
+
+def _certificate(options: ScreenOptions, outcome: Outcome, file: str) -> bytes:
+    from app.screening.certificate import Run, certificate
+
+    return certificate(
+        Run(
+            made_at=utc_now(),
+            as_of=outcome.as_of,
+            engine_version=outcome.engine_version,
+            instruments=options.instruments,
+            counts=outcome.counts,
+            coverage=outcome.coverage,
+            input_sha256=outcome.input_sha256,
+            output_sha256=outcome.output_sha256,
+            what_input=Path(file).name if file != "-" else "standard input",
+            what_output=options.output.name if options.output is not None else f"standard output ({options.out})",
+        )
+    )
 
 
 @click.command()
@@ -59,8 +114,9 @@ def normalise(file: str, file_format: str | None) -> None:
 
     engine = Engine.load()
     errors = 0
-    with click.open_file(file, "r", encoding="utf-8", errors="replace") as stream:
-        for index, item in enumerate(read_items(stream, format_of(file, file_format))):
+    form = format_of(file, file_format)
+    with click.open_file(file, "r", encoding="utf-8-sig", errors="replace") as stream:
+        for index, item in enumerate(read_items(stream, form)):
             found = identity_record(engine, index, item)
             errors += found["status"] == "error"
             click.echo(json.dumps(found, ensure_ascii=False))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from app.chemistry import Answer, Chemistry, Question
-from chem.values import Structure, to_json
+from app.chemistry import Answer
+from chem.values import to_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,21 +17,6 @@ class Wanted:
     as_of: date
     instruments: tuple[str, ...] | None
     analogues: int
-
-
-def record(
-    chemistry: Chemistry,
-    *,
-    index: int,
-    name: str | None,
-    shown: str,
-    structures: Sequence[Structure],
-    is_set: bool,
-    wanted: Wanted,
-) -> dict[str, Any]:
-    """The record of one input, also of a bad one."""
-    question = Question(tuple(structures), is_set, wanted.as_of, wanted.instruments, wanted.analogues, ())
-    return as_record(chemistry.assess_uncached(question), index=index, name=name, shown=shown)
 
 
 def as_record(answer: Answer, *, index: int, name: str | None, shown: str) -> dict[str, Any]:

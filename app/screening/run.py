@@ -1,144 +1,80 @@
-"""Running a screen: worker processes with a deadline a structure, records in input order, bounded memory."""
+"""Running a screen: worker processes with a deadline a structure, records in input order, bounded memory.
+
+Workers render a record to its last byte, so that the parent only reads, hands out and appends.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import hashlib
 import sys
-import tempfile
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
-
-import click
-import xlsxwriter
+from typing import Any
 
 from app.chemistry import BATCH_DEADLINE_S, Question, answer
 from app.pool import Overrun, Pool, WorkerDied
-from app.screening.inputs import Item
+from app.screening import resume
+from app.screening.inputs import Item, Source
 from app.screening.records import Wanted, as_record, error_record
+from app.screening.resume import Checkpoint
+from app.screening.writers import Writer, open_writer, rendered
 from chem.engine import Engine
 from chem.errors import StructureError, StructureProblem
 from chem.values import Structure, StructureFormat, to_json
 
 CHUNK = 50  # inputs handed to a worker at once; at most two chunks a worker wait
-COLUMNS = (
-    "index", "name", "input", "status", "legal_status", "parent_smiles", "parent_inchikey", "formula", "monoisotopic_mass",
-    "removed", "matches", "reasons", "analogues", "error",
-)  # fmt: skip
+CHECKPOINT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScreenOptions:
+    """What to screen for and where the records go. `resume` goes on with the run that wrote `output`."""
+
     as_of: date
     instruments: tuple[str, ...] | None
     analogues: int
     workers: int
     out: str
     output: Path | None
+    file_format: str = "smi"
+    resume: bool = False
+
+    def settings(self, engine: Engine) -> dict[str, Any]:
+        """Everything that shapes a record, beside the input."""
+        return {
+            "versions": engine.version,
+            "as_of": self.as_of.isoformat(),
+            "instruments": list(self.instruments) if self.instruments else None,
+            "analogues": self.analogues,
+            "format": self.file_format,
+            "out": self.out,
+        }
 
 
-class Writer(Protocol):
-    def write(self, found: Any) -> None: ...
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What a run did. `counts` has legal statuses, and `error:<code>` for what has none."""
 
-    def close(self, coverage: list[dict[str, Any]]) -> None: ...
+    as_of: date
+    engine_version: str
+    coverage: list[dict[str, Any]]
+    counts: Counter[str] = field(default_factory=Counter)
+    input_sha256: str = ""
+    output_sha256: str = ""
 
+    @property
+    def records(self) -> int:
+        return self.counts.total()
 
-class _Ndjson:
-    def __init__(self, output: Path | None) -> None:
-        self._file = output.open("w", encoding="utf-8") if output else sys.stdout
-
-    def write(self, found: str) -> None:
-        self._file.write(found + "\n")
-
-    def close(self, coverage: list[dict[str, Any]]) -> None:
-        self._file.flush()
-        if self._file is not sys.stdout:
-            self._file.close()
-
-
-def flat(found: dict[str, Any]) -> list[Any]:
-    """A record as one row of a table, in the order of `COLUMNS`."""
-    identity = found.get("identity") or {}
-    matches = found.get("matches", [])
-    named = [
-        f"{m['instrument']} {m['schedule']}: {m['entry']} ({m['basis']}, {m['certainty']})" for m in matches if m["captured"]
-    ]
-    error = found.get("error")
-    return [
-        found["index"],
-        found.get("name", ""),
-        found["input"],
-        found["status"],
-        found.get("legal_status", ""),
-        identity.get("parent_smiles", ""),
-        identity.get("parent_inchikey", ""),
-        identity.get("formula", ""),
-        identity.get("monoisotopic_mass", ""),
-        ".".join(identity.get("removed", [])),
-        "; ".join(named),
-        "; ".join(m["explanation"] for m in matches if m["captured"]),
-        "; ".join(f"{a['entry']} {a['similarity']:.2f}" for a in found.get("analogues", [])),
-        f"{error['code']}: {error['detail']}" if error else "",
-    ]
-
-
-class _Csv:
-    def __init__(self, output: Path | None) -> None:
-        self._file = output.open("w", encoding="utf-8", newline="") if output else sys.stdout
-        self._writer = csv.writer(self._file, lineterminator="\n")
-        self._writer.writerow(COLUMNS)
-
-    def write(self, found: list[Any]) -> None:
-        # a name or input that a spreadsheet would take for a formula starts with an apostrophe
-        self._writer.writerow(["'" + c if isinstance(c, str) and c[:1] in ("=", "+", "-", "@", "\t", "\r") else c for c in found])
-
-    def close(self, coverage: list[dict[str, Any]]) -> None:
-        self._file.flush()
-        if self._file is not sys.stdout:
-            self._file.close()
-
-
-class _Xlsx:
-    """A workbook written row by row (constant memory), texts as texts, with the coverage on a sheet of its own."""
-
-    def __init__(self, output: Path | None) -> None:
-        self._output = output
-        self._buffer = io.BytesIO()
-        self._folder = tempfile.TemporaryDirectory(prefix="nps-screen-")
-        options = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "tmpdir": self._folder.name}
-        self._book = xlsxwriter.Workbook(str(output) if output else self._buffer, options)
-        self._sheet = self._book.add_worksheet("Records")
-        self._sheet.write_row(0, 0, COLUMNS)
-        self._next = 1
-
-    def write(self, found: list[Any]) -> None:
-        for column, value in enumerate(found):
-            if isinstance(value, str):
-                self._sheet.write_string(self._next, column, value[:32_000])
-            else:
-                self._sheet.write(self._next, column, value)
-        self._next += 1
-
-    def close(self, coverage: list[dict[str, Any]]) -> None:
-        sheet = self._book.add_worksheet("Coverage")
-        sheet.write_row(0, 0, ("instrument", "edition", "complete", "not_coded"))
-        for number, row in enumerate(coverage, start=1):
-            sheet.write_row(number, 0, (row["instrument"], row["edition"], str(row["complete"]), "; ".join(row["not_coded"])))
-        sheet.write(len(coverage) + 2, 0, "Information, not legal advice; the official text prevails.")
-        self._book.close()
-        self._folder.cleanup()
-        if self._output is None:
-            sys.stdout.buffer.write(self._buffer.getvalue())
-
-
-WRITERS: dict[str, Callable[[Path | None], Writer]] = {"ndjson": _Ndjson, "csv": _Csv, "xlsx": _Xlsx}
+    @property
+    def errors(self) -> int:
+        return sum(count for name, count in self.counts.items() if name.startswith("error:"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,16 +84,16 @@ class _Ask:
     index: int
     item: Item
     wanted: Wanted
-    table: bool
+    out: str
 
 
 class _Screener:
-    """Runs in a worker: one input to a finished record, as JSON text or as a row of a table, so that the parent only writes."""
+    """Runs in a worker: one input to a finished record."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def __call__(self, ask: _Ask) -> tuple[bool, Any]:
+    def __call__(self, ask: _Ask) -> tuple[str, Any]:
         item = ask.item
         if item.error is not None:
             found = error_record(ask.index, item.name, item.shown, StructureProblem.UNREADABLE, item.error)
@@ -166,67 +102,131 @@ class _Screener:
             wanted = ask.wanted
             question = Question(structures, len(structures) > 1, wanted.as_of, wanted.instruments, wanted.analogues, ())
             found = as_record(answer(self._engine, question), index=ask.index, name=item.name, shown=item.shown)
-        return _finished(found, table=ask.table)
+        return finished(found, ask.out)
 
 
-def _finished(found: dict[str, Any], *, table: bool) -> tuple[bool, Any]:
-    return found["status"] == "error", flat(found) if table else json.dumps(found, ensure_ascii=False)
+def finished(found: dict[str, Any], out: str) -> tuple[str, Any]:
+    """What a record counts as, and the record as its writer takes it."""
+    return kind_of(found), rendered(found, out)
+
+
+def kind_of(found: dict[str, Any]) -> str:
+    """The legal status of a record, or `error:<code>`."""
+    kind: str = f"error:{found['error']['code']}" if found["status"] == "error" else found["legal_status"]
+    return kind
 
 
 def _initialise() -> _Screener:
     return _Screener(Engine.load())
 
 
-def run_screen(items: Iterable[Item], options: ScreenOptions) -> int:
-    """Screen every input; gives how many records are errors. The last line on standard error holds the coverage.
-
-    Raises ValueError for an unknown instrument.
-    """
-    engine = Engine.load()
+def check_instruments(engine: Engine, asked: tuple[str, ...] | None) -> None:
+    """Raises ValueError for an instrument that is not loaded."""
     known = [info.id for info in engine.instruments()]
-    for name in options.instruments or ():
+    for name in asked or ():
         if name not in known:
             raise ValueError(f"{name!r} is no instrument here; there are: {', '.join(known)}")
+
+
+def run_screen(source: Source, options: ScreenOptions, *, progress: Callable[[int], None] = lambda records: None) -> Outcome:
+    """Screen every input. `progress` is told the number of records so far.
+
+    Raises ValueError for an unknown instrument, ResumeError where a run cannot go on.
+    """
+    engine = Engine.load()
+    check_instruments(engine, options.instruments)
+    outcome = Outcome(
+        as_of=options.as_of,
+        engine_version=engine.version,
+        coverage=to_json(engine.coverage(options.instruments, as_of=options.as_of)),
+    )
+    settings = options.settings(engine)
+    items = source.items()
+    digest = hashlib.sha256()
+    kept = _go_on(items, options, settings, digest, outcome) if options.resume else 0
+    if options.output is not None and not options.resume:
+        resume.path_beside(options.output).unlink(missing_ok=True)  # of a run whose output is overwritten now
+    with open_writer(options.out, options.output, outcome.coverage, kept=kept) as writer:
+        _run(items, options, settings, digest, outcome, writer, progress)
+    outcome.input_sha256, outcome.output_sha256 = source.sha256, writer.sha256
+    if options.output is not None:
+        resume.path_beside(options.output).unlink(missing_ok=True)
+    return outcome
+
+
+def _go_on(items: Iterator[Item], options: ScreenOptions, settings: dict[str, Any], digest: Any, outcome: Outcome) -> int:
+    """Read past what has its record; the number of bytes of the output to keep."""
+    if options.output is None:
+        raise resume.ResumeError("--resume needs the --output of the run")
+    checkpoint = resume.load(options.output)
+    resume.check_settings(checkpoint, settings)
+    resume.check_output(checkpoint, options.output)
+    resume.skip(items, checkpoint, digest)
+    outcome.counts.update(checkpoint.counts)
+    return checkpoint.output_bytes
+
+
+def _run(
+    items: Iterator[Item],
+    options: ScreenOptions,
+    settings: dict[str, Any],
+    digest: Any,
+    outcome: Outcome,
+    writer: Writer,
+    progress: Callable[[int], None],
+) -> None:
     wanted = Wanted(as_of=options.as_of, instruments=options.instruments, analogues=options.analogues)
-    coverage = to_json(engine.coverage(options.instruments, as_of=options.as_of))
-    writer: Writer = WRITERS[options.out](options.output)
     pool = Pool(_initialise, size=options.workers)
-    table = options.out != "ndjson"
-    errors = 0
+    keeps = options.output is not None and options.out != "xlsx"
+    asks = (_Ask(index, item, wanted, options.out) for index, item in enumerate(items, start=outcome.records))
+    saved = time.monotonic()
     try:
-        asks = (_Ask(index, item, wanted, table) for index, item in enumerate(items))
-        with click.progressbar(
-            _in_order(pool, asks, options.workers), label="Screening", file=sys.stderr, show_pos=True,
-            hidden=not sys.stderr.isatty() or (sys.stdout.isatty() and options.output is None),
-        ) as records:  # fmt: skip
-            for is_error, found in records:
-                errors += is_error
+        for asked, answers in _in_order(pool, asks, options.workers):
+            for ask, (kind, found) in zip(asked, answers, strict=True):
+                ask.item.digest_into(digest)
+                outcome.counts[kind] += 1
                 writer.write(found)
+            if keeps and options.output is not None and time.monotonic() - saved >= CHECKPOINT_S:
+                writer.flush()
+                checkpoint = Checkpoint(
+                    settings=settings, records=outcome.records, items_sha256=digest.hexdigest(),
+                    output_bytes=writer.bytes, output_sha256=writer.sha256, counts=dict(outcome.counts),
+                )  # fmt: skip
+                resume.save(options.output, checkpoint)
+                saved = time.monotonic()
+            progress(outcome.records)
     finally:
-        writer.close(coverage)
         pool.close()
-    click.echo(json.dumps({"coverage": coverage}, ensure_ascii=False), err=True)
-    return errors
 
 
-def _in_order(pool: Pool, asks: Iterator[_Ask], workers: int) -> Iterator[tuple[bool, Any]]:
-    """Records in input order, with a bounded number of inputs under way."""
-    pending: deque[Future[list[tuple[bool, Any]]]] = deque()
+_Answers = list[tuple[str, Any]]
+
+
+def _in_order(pool: Pool, asks: Iterator[_Ask], workers: int) -> Iterator[tuple[list[_Ask], _Answers]]:
+    """Chunks of inputs with their records, in input order, with a bounded number of inputs under way."""
+    pending: deque[tuple[list[_Ask], Future[_Answers]]] = deque()
     with ThreadPoolExecutor(workers) as threads:
-        while chunk := list(islice(asks, CHUNK)):
-            pending.append(threads.submit(_chunk, pool, chunk))
-            if len(pending) > 2 * workers:
-                yield from pending.popleft().result()
-        while pending:
-            yield from pending.popleft().result()
+        try:
+            while chunk := list(islice(asks, CHUNK)):
+                pending.append((chunk, threads.submit(_chunk, pool, chunk)))
+                if len(pending) > 2 * workers:
+                    asked, future = pending.popleft()
+                    yield asked, future.result()
+            while pending:
+                asked, future = pending.popleft()
+                yield asked, future.result()
+        finally:
+            for _, future in pending:  # after an error or an interruption nothing more is begun
+                future.cancel()
 
 
-def _chunk(pool: Pool, chunk: list[_Ask]) -> list[tuple[bool, Any]]:
-    found = []
-    for ask, result in zip(chunk, pool.call_each(chunk, deadline_s=BATCH_DEADLINE_S), strict=True):
+def _chunk(pool: Pool, chunk: list[_Ask]) -> _Answers:
+    found: _Answers = []
+    deadlines = [BATCH_DEADLINE_S * max(1, len(ask.item.structures)) for ask in chunk]
+    for ask, result in zip(chunk, pool.call_each(chunk, deadline_s=deadlines), strict=True):
         if isinstance(result, Overrun | WorkerDied):
             record = error_record(ask.index, ask.item.name, ask.item.shown, StructureProblem.TIMEOUT, str(result))
-            found.append(_finished(record, table=ask.table))
+            found.append(finished(record, ask.out))
         elif isinstance(result, Exception):
             raise result
         else:
@@ -250,3 +250,37 @@ def identity_record(engine: Engine, index: int, item: Item) -> dict[str, Any]:
     if len(found) == 1:
         return head | {"status": "ok", "identity": found[0]}
     return head | {"status": "ok", "candidates": found}
+
+
+class Progress:
+    """One line on a terminal: records, rate and, where the size of the input is known, what remains."""
+
+    def __init__(self, source: Source, size: int | None) -> None:
+        self._source, self._size = source, size
+        self._began = self._shown = time.monotonic()
+        self._first: int | None = None
+
+    def __call__(self, records: int) -> None:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = records  # a run that goes on says its own rate
+        if now - self._shown < 0.5:
+            return
+        self._shown = now
+        seconds = now - self._began
+        text = f"{records:,} records, {(records - self._first) / seconds:,.0f}/s"
+        if self._size and self._source.bytes_read:
+            part = min(1.0, self._source.bytes_read / self._size)
+            text += f", {part:.0%}, {_clock(seconds / part - seconds)} left"
+        sys.stderr.write(f"\r\x1b[KScreening: {text}")
+        sys.stderr.flush()
+
+    def end(self, outcome: Outcome) -> None:
+        seconds = time.monotonic() - self._began
+        sys.stderr.write(f"\r\x1b[KScreened {outcome.records:,} records in {_clock(seconds)}, {outcome.errors:,} errors\n")
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

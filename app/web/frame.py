@@ -107,6 +107,7 @@ def _nav(viewer: Viewer | None, path: str, waiting: int | None) -> list[NavItem]
         if path.startswith("/alerts/"):
             inbox = NavItem(text="Inbox", href="/inbox", current=True, count=waiting)
         items.append(inbox)
+        items.append(item("Screening", "/screening"))
         if may(viewer.principal, Action.REPORT_SEND):
             items.append(item("My reports", "/reports"))
     return items

@@ -12,6 +12,7 @@ from app.context import AppContext
 from app.intake import pages as intake_pages
 from app.notifications import pages as alert_pages
 from app.problems import PageRenderer
+from app.screening import pages as screening_pages
 from app.substances import pages as substance_pages
 from app.web import charts, docs_page, overview, problem_pages, static
 from app.web.security import SecurityHeaders
@@ -25,6 +26,7 @@ ROUTERS = (
     substance_pages.router,
     alert_pages.router,
     intake_pages.router,
+    screening_pages.router,
 )
 
 

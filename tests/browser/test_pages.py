@@ -33,6 +33,13 @@ def _follow(path: str, selector: str) -> Callable[[Page, str], None]:
     return go
 
 
+def _screened(page: Page, base: str) -> None:
+    page.goto(base + "/screening")
+    page.get_by_label("Structures", exact=True).fill("CCO " + "long-name-" * 20 + "\nc1ccc\n")
+    page.get_by_role("button", name="Screen", exact=True).click()
+    expect(page.get_by_role("heading", name="Results")).to_be_visible()
+
+
 SUBSTANCE = _follow("/substances?q=4-FF", "main .row-title")
 PAGES: dict[str, tuple[str | None, Callable[[Page, str], None]]] = {
     "public overview": (None, _goto("/")),
@@ -54,6 +61,8 @@ PAGES: dict[str, tuple[str | None, Callable[[Page, str], None]]] = {
     "retracted alert": (LAB, _follow("/inbox?show=all", "[data-open] >> text=by mistake")),
     "reports": (LAB, _goto("/reports")),
     "report": (LAB, _follow("/reports", "main .row-title")),
+    "screening": (LAB, _goto("/screening")),
+    "screened": (LAB, _screened),
     "account": (LAB, _goto("/account?saved=true")),
     "forbidden": (AUTHORITY, _goto("/reports")),
 }
