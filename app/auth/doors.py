@@ -63,6 +63,11 @@ DOORS: Mapping[str, Door] = {
     "PUT /v1/reports/{report_id}": _for(Action.REPORT_CORRECT, Rows.SENT),
     "POST /v1/reports/{report_id}/withdraw": _for(Action.REPORT_CORRECT, Rows.SENT),
     "GET /v1/vocabularies": _for(Action.SUBSTANCE_READ, Rows.NONE),
+    "POST /v1/imports": _for(Action.IMPORT, Rows.OWN),
+    "GET /v1/imports": _for(Action.IMPORT, Rows.OWN),
+    "GET /v1/imports/{import_id}": _for(Action.IMPORT, Rows.OWN),
+    "GET /v1/imports/{import_id}/rejects": _for(Action.IMPORT, Rows.OWN),
+    "POST /v1/imports/{import_id}/start": _for(Action.IMPORT, Rows.OWN),
     # tests done, totals, incidents
     "POST /v1/activity-reports": _for(Action.ACTIVITY_SEND, Rows.OWN),
     "GET /v1/activity-reports": _for(Action.ACTIVITY_READ, Rows.STATEMENTS),

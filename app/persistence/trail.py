@@ -36,7 +36,6 @@ NUMBERED = frozenset(
         "alert_evidence", "web_session",
     }
 )  # fmt: skip
-MOST_IDS = 200
 
 
 @dataclass(slots=True)
@@ -77,20 +76,25 @@ def note_actor(actor: str, org_id: str | None) -> None:
 
 @dataclass(slots=True)
 class _Noted:
-    """What a session did so far: by verb, by table, ids or a number."""
+    """What a session did so far: by verb, by table, ids in order or a number."""
 
-    rows: dict[str, dict[str, list[str] | int]] = field(default_factory=dict)
+    ids: dict[str, dict[str, dict[str, None]]] = field(default_factory=dict)
+    numbers: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def add(self, verb: str, table: str, ids: Iterable[str], number: int) -> None:
-        found = self.rows.setdefault(verb, {})
         if table in NUMBERED:
-            counted = found.get(table, 0)
-            assert isinstance(counted, int)
-            found[table] = counted + number
-            return
-        known = found.setdefault(table, [])
-        assert isinstance(known, list)
-        known.extend(i for i in ids if i not in known and len(known) < MOST_IDS)
+            counted = self.numbers.setdefault(verb, {})
+            counted[table] = counted.get(table, 0) + number
+        else:
+            self.ids.setdefault(verb, {}).setdefault(table, {}).update(dict.fromkeys(ids))
+
+    def rows(self) -> dict[str, dict[str, list[str] | int]]:
+        found: dict[str, dict[str, list[str] | int]] = {}
+        for verb, tables in self.ids.items():
+            found.setdefault(verb, {}).update({table: list(ids) for table, ids in tables.items()})
+        for verb, counted in self.numbers.items():
+            found.setdefault(verb, {}).update(counted)
+        return found
 
 
 def _noted(session: Session) -> _Noted:
@@ -126,8 +130,11 @@ def _on_statement(state: ORMExecuteState) -> None:
     if not name or name in UNTOLD:
         return
     verb = "created" if state.is_insert else "changed" if state.is_update else "deleted"
-    # which rows is for the database to know: only that it was asked is noted
-    _noted(state.session).add(verb, name, (), 1)
+    sent: Any = state.parameters or {}
+    given: list[Any] = sent if isinstance(sent, list) else [sent]
+    # which rows a condition meets is for the database to know: then only that it was asked is noted
+    ids = [str(row["id"]) for row in given if "id" in row]
+    _noted(state.session).add(verb, name, ids, len(given))
 
 
 def _before_commit(session: Session) -> None:
@@ -135,9 +142,9 @@ def _before_commit(session: Session) -> None:
         return
     session.flush()
     noted: _Noted | None = session.info.pop("trail", None)
-    if noted is not None and noted.rows:
+    if noted is not None and (rows := noted.rows()):
         clock: Callable[[], datetime] = session.info.get("clock", lambda: datetime.now(UTC))
-        session.connection().execute(_INSERT, _entry("write", noted.rows, clock()))
+        session.connection().execute(_INSERT, _entry("write", rows, clock()))
 
 
 _INSERT = insert(AuditEntry.__table__)  # type: ignore[arg-type]
@@ -182,7 +189,7 @@ def reads_of(session: Session) -> dict[str, Any] | None:
     noted: _Noted | None = session.info.pop("trail", None)
     if noted is None or _current.get() is None:
         return None
-    return noted.rows["read"]
+    return noted.rows()["read"]
 
 
 def add_reads(session: Session, objects: dict[str, Any], now: datetime) -> None:
