@@ -1,7 +1,7 @@
 """Which counts are hidden, and with what beside them (domain guide, section 7).
 
-Counts of 1 to 4 are hidden from those who may not read the rows. Where only one cell would be hidden the smallest other one
-goes with it, so that a total cannot give it away.
+Counts of 1 to 4 are hidden from those who may not read the rows, and with them in every table over the same rows the smallest
+other count, so that neither a total nor a second table gives one away.
 """
 
 from __future__ import annotations
@@ -68,13 +68,27 @@ def masks_detections(principal: Principal | None) -> bool:
     return not may(principal, Action.COUNTS_READ)
 
 
+def suppress(*tables: Mapping[K, int]) -> list[dict[K, Cell]]:
+    """Tables over the same rows (by month, by country, by confidence) with counts of 1 to 4 hidden, so that none comes back.
+
+    Where anything is hidden in any of them, each hides its smallest count of 5 or more as well: then no table gives the total
+    away, and in each sum of hidden cells one has no upper bound. Zeros are shown.
+    """
+    hidden = [{key for key, n in counts.items() if 0 < n < MASK_BELOW} for counts in tables]
+    if any(hidden):
+        for keys, counts in zip(hidden, tables, strict=True):
+            large = [key for key, n in counts.items() if n >= MASK_BELOW]
+            if large:
+                keys.add(min(large, key=lambda key: counts[key]))
+    return [
+        {key: MASKED if key in keys else counted(n) for key, n in counts.items()}
+        for keys, counts in zip(hidden, tables, strict=True)
+    ]
+
+
 def masked_cells(counts: Mapping[K, int]) -> dict[K, Cell]:
-    """The counts with 1 to 4 hidden. A single hidden cell takes the smallest other count with it; zeros are shown."""
-    hidden = {key for key, n in counts.items() if 0 < n < MASK_BELOW}
-    others = [key for key, n in counts.items() if n >= MASK_BELOW]
-    if len(hidden) == 1 and others:
-        hidden.add(min(others, key=lambda key: counts[key]))
-    return {key: MASKED if key in hidden else counted(n) for key, n in counts.items()}
+    """One table by itself, as `suppress` masks it."""
+    return suppress(counts)[0]
 
 
 def cells(counts: Mapping[K, int], *, mask: bool) -> dict[K, Cell]:

@@ -16,6 +16,7 @@ from app.sharing.masking import (
     masked_cell,
     masked_cells,
     masks_detections,
+    suppress,
     total_of,
 )
 from app.sharing.rows import counted_cases, labels, readable_cases, readable_detections
@@ -38,5 +39,6 @@ __all__ = [
     "masks_detections",
     "readable_cases",
     "readable_detections",
+    "suppress",
     "total_of",
 ]

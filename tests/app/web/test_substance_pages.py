@@ -229,7 +229,7 @@ def test_the_number_of_queries_does_not_grow_with_the_data(site: FastAPI, as_rol
     finally:
         event.remove(engine, "before_cursor_execute", note)
     # session; substance, names, group; month counts, reporting months, lags; countries, reporting countries; confidence; cases;
-    # alerts, their count; the demonstration mark
-    assert first == second == 14
+    # alerts, their count; tests done and their detections; the demonstration mark
+    assert first == second == 16
     # session; rows; count; the demonstration mark
     assert listed == 4
