@@ -27,6 +27,7 @@ from app.persistence.session import Database, DurabilityError
 from app.persistence.trail import Trace, tracing
 from app.regions import is_country
 from app.settings import Settings
+from app.sharing.cli import group_commands
 from chem.errors import ChemError
 
 # Commands that need the chemistry toolkit import their slice when they run: `nps keys list` need not load it.
@@ -140,6 +141,7 @@ def worker() -> None:
 
 
 main.add_command(audit_commands(_database))
+main.add_command(group_commands(_database))
 for _command in operator_commands(_settings, _database):
     main.add_command(_command)
 

@@ -24,6 +24,7 @@ from app.intake.sold_as import sold_as_of
 from app.intake.vocabularies import vocabularies
 from app.persistence.models import Report
 from app.problems import Problem, from_validation
+from app.sharing.consent import ConsentIn, consent
 
 router = APIRouter(prefix="/v1", tags=["reports"])
 
@@ -151,8 +152,9 @@ def list_reports(
     """A laboratory's own reports; for other roles those they may see."""
     with context.database.read() as session:
         found = queries.list_reports(session, principal, own=principal.role is Role.LAB, before=cursor, limit=limit + 1)
-        cases = queries.open_cases(session, principal, [report.id for report in found[:limit]])
-        items = [present_report(report, principal, cases) for report in found[:limit]]
+        ids = [report.id for report in found[:limit]]
+        cases, routes = queries.open_cases(session, principal, ids), queries.routes_open_to(session, principal, ids)
+        items = [present_report(report, principal, cases, routes) for report in found[:limit]]
     return {"items": items, "next_cursor": found[limit - 1].id if len(found) > limit else None}
 
 
@@ -162,7 +164,8 @@ def get_report(report_id: str, context: Context, principal: Reader) -> Response:
         report = queries.report_with_rows(session, report_id, principal)
         if report is None:
             raise Problem("not-found", f"There is no report {report_id}, or this key may not see it.")
-        shown = present_report(report, principal, queries.open_cases(session, principal, [report.id]))
+        cases, routes = (look(session, principal, [report.id]) for look in (queries.open_cases, queries.routes_open_to))
+        shown = present_report(report, principal, cases, routes)
     return JSONResponse(shown, headers={"ETag": f'"{shown["version"]}"'})
 
 
@@ -219,6 +222,17 @@ def withdraw_report(report_id: str, context: Context, principal: Corrector, body
         answer = service.withdraw(session, report, reason=wanted.reason, principal=principal, now=context.now())
     context.wake_worker()
     return answer
+
+
+@router.post("/reports/{report_id}/consent", status_code=201, summary="Agree to a lower label for what rests on a report")
+def consent_to_label(report_id: str, wish: ConsentIn, context: Context, principal: Corrector) -> dict[str, Any]:
+    """The sender's consent that alerts which cite the report may carry `tlp`. The report keeps its own label; the consent is
+    recorded and cannot be taken back. An analyst then lowers the alert with POST /v1/alerts/{id}/label.
+    """
+    with context.database.write() as session:
+        report = _own(session, report_id, principal)
+        row = consent(session, report, wish.tlp, wish.note, principal, context.now())
+        return {"report": report.id, "tlp": row.tlp, "at": row.at.isoformat(timespec="milliseconds").replace("+00:00", "Z")}
 
 
 @router.get("/vocabularies", summary="Every controlled vocabulary, with its version", tags=["vocabularies"])

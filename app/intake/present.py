@@ -7,7 +7,7 @@ from typing import Any
 
 from app.auth.permissions import Principal
 from app.persistence.models import Detection, HarmCase, Report
-from app.sharing.rows import sees_all, sees_route, sees_text
+from app.sharing.rows import sees_all, sees_text
 
 _AGE_THIRDS = {
     "0-9": "0-17", "10-17": "0-17", "18-24": "18-44", "25-34": "18-44", "35-44": "18-44",
@@ -20,14 +20,15 @@ def newest_rows(report: Report) -> int:
     return report.version - 1 if report.state == "withdrawn" else report.version
 
 
-def present_report(report: Report, reader: Principal, cases: Collection[str]) -> dict[str, Any]:
-    """The report as JSON: the rows of its newest version, and of its cases those with an id in `cases`.
+def present_report(report: Report, reader: Principal, cases: Collection[str], routes: Collection[str]) -> dict[str, Any]:
+    """The report as JSON: the rows of its newest version, and of its cases those with an id in `cases`. The supply
+    route shows where the report's id is in `routes`.
 
     Needs organisation, sample, detections with substances, and cases loaded.
     """
     whole = sees_all(reader, org_id=report.org_id, country=report.country)
     own_text = sees_text(reader, org_id=report.org_id, country=report.country)
-    route = sees_route(reader, org_id=report.org_id, country=report.country)
+    route = report.id in routes
     sample = report.sample
     month = f"{sample.sampled_on:%Y-%m}" if sample.date_precision != "year" else f"{sample.sampled_on:%Y}"
     return {
@@ -39,6 +40,7 @@ def present_report(report: Report, reader: Principal, cases: Collection[str]) ->
         "laboratory": report.organisation.name if whole else None,
         "received_at": report.received_at.isoformat(timespec="milliseconds").replace("+00:00", "Z") if whole else None,
         "tlp": report.tlp,
+        "sharing_group": report.sharing_group if reader.org_id == report.org_id else None,
         "alerts": report.answer.get("alerts", []) if whole else [],
         "sample": {
             "country": sample.country,

@@ -23,7 +23,7 @@ from alerts.values import Scope
 from app.auth.permissions import Principal
 from app.persistence.models import CaseSubstance, Detection, HarmCase, HistoryRecord, Report, Substance
 from app.regions import WORLD, region_of
-from app.sharing.rows import readable_cases, readable_reports
+from app.sharing.rows import open_routes, readable_cases, readable_reports
 from chem.values import UN_INSTRUMENTS, Assessment, LegalStatus
 
 COUNTED = ("confirmed", "probable")
@@ -161,3 +161,8 @@ def open_cases(session: Session, reader: Principal, report_ids: Sequence[str]) -
     """Ids of the cases of these reports that this reader may open and that the present version holds."""
     query = select(HarmCase.id).where(HarmCase.report_id.in_(report_ids), HarmCase.counted, readable_cases(reader))
     return frozenset(session.scalars(query))
+
+
+def routes_open_to(session: Session, reader: Principal, report_ids: Sequence[str]) -> frozenset[str]:
+    """Ids of those of these reports whose supply route this reader may see."""
+    return frozenset(session.scalars(select(Report.id).where(Report.id.in_(report_ids), open_routes(reader))))

@@ -36,6 +36,8 @@ from app.persistence.models import (
 from app.persistence.trail import note_row
 from app.problems import Problem
 from app.regions import region_of
+from app.sharing.consent import consent
+from app.sharing.groups import check_own
 from chem.names import fold
 from chem.values import to_json
 
@@ -64,6 +66,7 @@ def store(session: Session, chemistry: Chemistry, submission: Submission) -> dic
     Raises Problem `duplicate-reference` (409) where the laboratory used this reference before.
     """
     report, principal = submission.report, submission.principal
+    check_own(session, report.sharing_group, principal)
     existing = session.execute(
         select(Report.id, Report.version).where(Report.org_id == principal.org_id, Report.lab_reference == report.lab_reference)
     ).first()
@@ -90,6 +93,7 @@ def report_values(submission: Submission) -> dict[str, Any]:
         "state": "active",
         "outcome": report.outcome,
         "tlp": report.tlp,
+        "sharing_group": report.sharing_group,
         "country": report.sample.country,
         "historical": submission.historical,
         "received_at": submission.received_at,
@@ -120,10 +124,14 @@ def correct(session: Session, chemistry: Chemistry, submission: Submission, row:
         raise Problem("conflict", "The report was withdrawn; send a new one with another lab_reference.")
     if submission.report.lab_reference != row.lab_reference:
         raise Problem("conflict", f"A correction keeps its lab_reference {row.lab_reference!r}.")
+    check_own(session, submission.report.sharing_group, submission.principal)
+    if tlp_rank(submission.report.tlp) < tlp_rank(row.tlp):
+        consent(session, row, submission.report.tlp, "by the correction", submission.principal, submission.received_at)
     _uncount(session, row.id)
     row.version += 1
     row.outcome = submission.report.outcome
     row.tlp = submission.report.tlp
+    row.sharing_group = submission.report.sharing_group
     row.country = submission.report.sample.country
     row.updated_at = submission.received_at
     return _store_version(session, chemistry, submission, row, kind="corrected", reason=None)

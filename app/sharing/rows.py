@@ -2,7 +2,8 @@
 
 `single` is the row "single detection": the label, an authority's own country, the reader's own organisation. Reports and
 detections follow it in the same words, so that a count never holds a row that a list would refuse. Cases add their own row of
-the table. Rows of test organisations are for those organisations alone. TLP:RED shows to the sender alone.
+the table. Rows of test organisations are for those organisations alone. TLP:RED shows to
+the sender and to the recipients it named by a sharing group.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from sqlalchemy import ColumnElement, and_, false, or_, select
 
 from app.auth.permissions import Principal, Role, visible_tlp
 from app.persistence.models import Detection, HarmCase, Organisation, Report
+from app.sharing.groups import groups_of
 from app.web.places import SMALL_COUNTRIES
 
 # these read data as the public does
 AS_PUBLIC = frozenset({Role.INDUSTRY, Role.ADMIN})
+# these can be named as recipients of RED rows: least right wins, so nobody who may not read AMBER
+NAMEABLE = frozenset({Role.AUTHORITY, Role.REVIEWER, Role.ANALYST})
 
 
 def labels(reader: Principal | None) -> tuple[str, ...]:
@@ -34,12 +38,20 @@ def single(reader: Principal | None, *, org_id: Any, country: Any, tlp: Any, tes
     return or_(others, org_id == reader.org_id)
 
 
+def _named(reader: Principal | None) -> ColumnElement[bool]:
+    """RED reports whose sender named a group that the reader's organisation is in. Only roles that read AMBER can be named."""
+    if reader is None or reader.role not in NAMEABLE:
+        return false()
+    return and_(Report.tlp == "RED", Report.sharing_group.in_(groups_of(reader.org_id)))
+
+
 def readable_detections(reader: Principal | None) -> ColumnElement[bool]:
     """Detections that this reader's answers rest on: those that count (neither withdrawn nor replaced) and may be read."""
-    return and_(
-        Detection.counted,
-        single(reader, org_id=Detection.org_id, country=Detection.country, tlp=Detection.tlp, test=Detection.test),
-    )
+    rows = single(reader, org_id=Detection.org_id, country=Detection.country, tlp=Detection.tlp, test=Detection.test)
+    if reader is not None and reader.role in NAMEABLE:
+        named = select(Report.id).where(_named(reader))
+        rows = or_(rows, and_(Detection.tlp == "RED", Detection.test.is_(False), Detection.report_id.in_(named)))
+    return and_(Detection.counted, rows)
 
 
 def readable_reports(reader: Principal | None) -> ColumnElement[bool]:
@@ -48,6 +60,7 @@ def readable_reports(reader: Principal | None) -> ColumnElement[bool]:
         return false()
     from_test = select(Organisation.test).where(Organisation.id == Report.org_id).scalar_subquery()
     rows = single(reader, org_id=Report.org_id, country=Report.country, tlp=Report.tlp, test=from_test)
+    rows = or_(rows, and_(_named(reader), ~from_test))
     return and_(rows, or_(Report.state == "active", Report.org_id == reader.org_id))
 
 
@@ -91,6 +104,14 @@ def sees_text(reader: Principal, *, org_id: str, country: str) -> bool:
     return reader.role is not Role.ANALYST and sees_all(reader, org_id=org_id, country=country)
 
 
-def sees_route(reader: Principal, *, org_id: str, country: str) -> bool:
-    """Whether the supply route (origin, transit, destination) shows: to the sender and its country's authority."""
-    return sees_text(reader, org_id=org_id, country=country)
+def open_routes(reader: Principal) -> ColumnElement[bool]:
+    """Reports whose supply route (origin, transit, destination) shows: to the sender, to its country's authority, and to the
+    authorities and analysts whose organisation is in the group that the sender named.
+    """
+    own = Report.org_id == reader.org_id
+    if reader.role not in {Role.AUTHORITY, Role.ANALYST}:
+        return own
+    granted = Report.sharing_group.in_(groups_of(reader.org_id))
+    if reader.role is Role.ANALYST:
+        return or_(own, granted)
+    return or_(own, Report.country == reader.country, granted)

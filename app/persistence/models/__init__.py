@@ -26,6 +26,7 @@ from app.persistence.models.reports import (
     ReportVersion,
     Sample,
 )
+from app.persistence.models.sharing import LabelConsent, SharingGroup, SharingGroupMember
 from app.persistence.models.statistics import (
     ActivityReport,
     AggregateReport,
@@ -65,6 +66,7 @@ __all__ = [
     "ImportReject",
     "Incident",
     "IncidentSubstance",
+    "LabelConsent",
     "Measure",
     "Organisation",
     "Person",
@@ -73,6 +75,8 @@ __all__ = [
     "Sample",
     "ScheduleEdition",
     "ServiceState",
+    "SharingGroup",
+    "SharingGroupMember",
     "SignInFailure",
     "Subscription",
     "Substance",

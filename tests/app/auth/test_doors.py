@@ -72,11 +72,14 @@ BODIES: dict[str, Any] = {
     "POST /v1/activity-reports/{row_id}/withdraw": {"reason": "by mistake"},
     "POST /v1/aggregate-reports/{row_id}/withdraw": {"reason": "by mistake"},
     "POST /v1/incidents/{row_id}/withdraw": {"reason": "by mistake"},
+    "POST /v1/reports/{report_id}/consent": {"tlp": "AMBER"},
+    "POST /v1/alerts/{alert_id}/label": {"tlp": "AMBER+STRICT", "note": "for the test"},
     "POST /v1/screen": {"structures": [{"name": "a", "smiles": "C"}]},
     "POST /v1/substances/search": {"text": "fentanyl"},
 }
 # these change what later doors are asked about
 LAST = (
+    "POST /v1/alerts/{alert_id}/label",
     "POST /v1/alerts/{alert_id}/approve", "POST /alerts/{alert_id}/approve", "PUT /v1/reports/{report_id}",
     "POST /v1/reports/{report_id}/withdraw", "DELETE /v1/subscriptions/{subscription_id}",
     "POST /account/sign-out-everywhere", "POST /sign-out",
