@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
@@ -49,7 +50,7 @@ def remove(session: Session, group_id: str, org_id: str) -> None:
 
 def every(session: Session) -> Sequence[tuple[SharingGroup, str | None, str | None]]:
     """Each group with the id and name of each member; a row with None where it has none."""
-    query: Select[tuple[SharingGroup, str | None, str | None]] = (
+    query: Select[Any] = (
         select(SharingGroup, Organisation.id, Organisation.name)
         .outerjoin(SharingGroupMember, SharingGroupMember.group_id == SharingGroup.id)
         .outerjoin(Organisation, Organisation.id == SharingGroupMember.org_id)
@@ -58,7 +59,7 @@ def every(session: Session) -> Sequence[tuple[SharingGroup, str | None, str | No
     return [(row[0], row[1], row[2]) for row in session.execute(query)]
 
 
-def groups_of(org_id: str) -> Select[tuple[str]]:
+def groups_of(org_id: str) -> Select[Any]:
     """A select of the ids of the groups that an organisation is in."""
     return select(SharingGroupMember.group_id).where(SharingGroupMember.org_id == org_id)
 
