@@ -241,7 +241,6 @@ class ReportIn(Strict):
     sharing_group: (
         Annotated[str, Field(max_length=26, description="Its members see the row if RED, and the supply route")] | None
     ) = None
-    sharing_group: Text | None = None
     schema_version: Text | None = None
     comment: Annotated[str, StringConstraints(max_length=4000)] | None = None
 

@@ -50,7 +50,7 @@ def remove(session: Session, group_id: str, org_id: str) -> None:
 
 def every(session: Session) -> Sequence[tuple[SharingGroup, str | None, str | None]]:
     """Each group with the id and name of each member; a row with None where it has none."""
-    query: Select[Any] = (
+    query = (
         select(SharingGroup, Organisation.id, Organisation.name)
         .outerjoin(SharingGroupMember, SharingGroupMember.group_id == SharingGroup.id)
         .outerjoin(Organisation, Organisation.id == SharingGroupMember.org_id)
