@@ -33,6 +33,7 @@ class AppContext:
     rates: RateLimiter = field(init=False)
     wake_worker: Callable[[], None] = field(default=lambda: None)
     demo: bool = False
+    editions: int = 0  # how many loaded editions the chemistry holds
 
     def __post_init__(self) -> None:
         self.rates = RateLimiter(self.settings.rate_limit)

@@ -15,7 +15,7 @@ from app.persistence.models.alerting import (
     Subscription,
     Task,
 )
-from app.persistence.models.law import HistoryRecord, ScheduleEdition, ServiceState
+from app.persistence.models.law import HistoryRecord, LoadedEdition, ScheduleEdition, ServiceState
 from app.persistence.models.reports import (
     CaseSubstance,
     Detection,
@@ -62,6 +62,7 @@ __all__ = [
     "ImportReject",
     "Incident",
     "IncidentSubstance",
+    "LoadedEdition",
     "Measure",
     "Organisation",
     "Person",
