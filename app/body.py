@@ -13,7 +13,7 @@ from app.problems import Problem
 MAX_BODY_BYTES = 2 * 1024 * 1024
 MAX_UPLOAD_BYTES = 200 * 1024 * 1024
 MAX_SCREEN_BYTES = 16 * 1024 * 1024  # 1,000 molfiles of drugs, with room
-_UPLOADS = ("/v1/imports",)
+_UPLOADS = ("/v1/imports", "/imports")
 _EDITIONS = "/v1/schedules/"
 _SCREENS = ("/v1/screen", "/screening")
 

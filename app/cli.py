@@ -242,8 +242,9 @@ def keys_revoke(key_id: str) -> None:
 
 @main.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--mapping", "mapping_file", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--org", required=True, help="The laboratory's id.")
+@click.option("--mapping", "mapping_file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--org", help="The laboratory's id.")
+@click.option("--suggest", is_flag=True, help="Print a proposed mapping for the file and import nothing.")
 @click.option("--format", "file_format", type=click.Choice(["csv", "xlsx", "ndjson", "sdf"]), help="Default: by the ending.")
 @click.option("--historical", is_flag=True, help="Counted, but raises nothing beyond a digest line.")
 @click.option("--replay", is_flag=True, help="Demonstration: the sample's date is the time of receipt.")
@@ -252,8 +253,9 @@ def keys_revoke(key_id: str) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def import_(
     file: Path,
-    mapping_file: Path,
-    org: str,
+    mapping_file: Path | None,
+    org: str | None,
+    suggest: bool,
     file_format: str | None,
     historical: bool,
     replay: bool,
@@ -262,9 +264,15 @@ def import_(
     as_json: bool,
 ) -> None:
     """Import a file of a laboratory. Refused rows go to a reject file; the same file again stores nothing twice."""
+    if suggest:
+        _print_proposal(file, file_format, org)
+        return
+    if mapping_file is None or org is None:
+        raise click.UsageError("--mapping and --org are needed; --suggest proposes a mapping")
     from app.imports.mapping import MappingError, read_mapping
     from app.imports.readers import FileError, format_of
-    from app.imports.service import RejectFile, run_import
+    from app.imports.rejects import RejectFile
+    from app.imports.service import run_import
     from app.installation import is_demonstration
     from app.main import NotMigrated, build_context
 
@@ -301,6 +309,27 @@ def import_(
     _print_outcome(outcome, reject_file.path if outcome.rejected else None, labels=labels, as_json=as_json)
     if outcome.rejected:
         sys.exit(1)
+
+
+def _print_proposal(file: Path, file_format: str | None, org: str | None) -> None:
+    """The proposed mapping to standard output, what is to be decided to standard error."""
+    from app.imports.readers import FileError, format_of, read_rows
+    from app.imports.suggest import suggest_mapping
+
+    country = "XX"
+    if org is not None:
+        with _database().read() as session:
+            organisation = session.get(Organisation, org)
+            if organisation is None:
+                raise click.UsageError(f"there is no organisation {org!r}; `nps orgs list` shows them")
+            country = organisation.country
+    try:
+        proposal = suggest_mapping(read_rows(file, file_format or format_of(file)), country=country)
+    except (FileError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(proposal.toml, nl=False)
+    for question in proposal.open_questions:
+        click.echo(f"to decide: {question}", err=True)
 
 
 def _count_lines(file: Path) -> int:

@@ -24,6 +24,7 @@ from alerts.channels.webhook import WebhookChannel
 from alerts.outbox import CONCURRENCY, DeliveryLoop, Handler
 from alerts.retry import BreakerPolicy, RetryPolicy
 from app.context import AppContext
+from app.imports.jobs import import_handler
 from app.law.follow import Follower
 from app.law.rescreen import rescreen_handler
 from app.notifications.escalation import escalate_handler, remind_handler
@@ -65,6 +66,7 @@ class Worker:
         self._context = context
         self.owner = f"{socket.gethostname()[:24]}:{os.getpid()}:{secrets.token_hex(4)}"
         self.store = SqlOutbox(context.database, clock=context.now, retry=retry, breaker=breaker)
+        self._stopping = threading.Event()
         channel = channel or WebhookChannel(allow=context.settings.egress_allow)
         self.loop = DeliveryLoop(
             store=self.store,
@@ -77,7 +79,6 @@ class Worker:
         )
         self._schedule = schedule
         self._thread: threading.Thread | None = None
-        self._stopping = threading.Event()
         self._clock_checked = -CLOCK_CHECK_SECONDS
         self._clock_fine = True
 
@@ -90,6 +91,7 @@ class Worker:
             "publish": publish_handler(self._context),
             "deliver": deliver_handler(self._context, channel, box, mail),
             "evaluate": evaluate_handler(self._context, self.store.renew),
+            "import": import_handler(self._context, self.store.renew, self._stopping.is_set),
             "escalate": escalate_handler(self._context),
             "tell": tell_handler(self._context, mail),
             "remind": remind_handler(self._context, mail),

@@ -7,7 +7,8 @@ from datetime import date
 
 from rdkit.Chem.rdchem import Mol
 
-from chem.evaluate import Outcome, evaluate
+from chem.evaluate import Outcome, evaluate, meets
+from chem.fragments import Known
 from chem.identity import Substance
 from chem.listed import Hit
 from chem.parsing import inchikey_of
@@ -48,11 +49,14 @@ def is_text_on(rule: Rule | IsomerRule, as_of: date | None) -> InForce:
     return in_force(as_of, not_before=rule.not_before, effective_from=rule.effective_from, until=rule.until)
 
 
-class Gates:
-    """Cheap patterns that rules share, asked once of a molecule."""
+class Shared:
+    """What rules share about a molecule: cheap patterns asked once, pieces looked at once, its number of atoms and rings."""
 
     def __init__(self, mol: Mol) -> None:
         self._mol = mol
+        self.atoms = mol.GetNumAtoms()
+        self.rings = mol.GetRingInfo().NumRings()
+        self.pieces: Known = {}
         self._known: dict[str, bool] = {}
 
     def open_to(self, rule: Rule) -> bool:
@@ -66,13 +70,10 @@ class Gates:
         return True
 
 
-def class_match(rule: Rule, substance: Substance, own: Sequence[Hit], as_of: date | None) -> Match | None:
-    """The match of one rule, or None where the text does not bind or the structure does not meet it."""
-    when = is_text_on(rule, as_of)
-    if when is InForce.NO:
-        return None
-    outcome = evaluate(rule, substance.mol, substance.identity.flat_smiles)
-    if outcome.verdict is Verdict.OUT:
+def class_match(rule: Rule, substance: Substance, own: Sequence[Hit], when: InForce, shared: Shared) -> Match | None:
+    """The match of one rule whose text binds or may bind, or None where the structure does not meet it."""
+    outcome = meets(rule, substance.mol, substance.identity.flat_smiles, shared.pieces)
+    if outcome is None:
         return None
     elsewhere = elsewhere_of(rule, substance, own)
     reason = reason_of(rule, outcome, when)

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from rdkit import Chem
-from rdkit.Chem import rdMolDescriptors, rdMolHash
+from rdkit.Chem import rdMolDescriptors
 from rdkit.Chem.rdchem import Mol
 
 from chem.catalog import query_of
+from chem.errors import DataError
 from chem.identity import stereo_of
 from chem.listed import Form, Hit, ListedIndex
 from chem.parsing import inchikey_of, round_trip
@@ -35,6 +36,8 @@ _INORGANIC = query_of(
     0,
     "[#6;!$(C=O):1][OX2:2]-!@[$([#15]),$([#16](=O)),$([#7+](=O)[O-]),$([#7]=O),$([#5]),$([#14]),$([CX3](=O)([OX2])[OX2]):3]",
 )
+_CARBON_OXYGEN = query_of(_HERE, 0, "[#6]-[OX2H0]")  # without one there is nothing to cut
+_CATION = query_of(_HERE, 0, "[#7;+,+2,+3]")
 _ACETAL = query_of(_HERE, 0, "[CX4]([OX2])[OX2,NX3]")
 _ENOL = query_of(_HERE, 0, "[OX2H:1][CX3;!$(C=O):2]=[CX3;!$(C(=O)O):3]")
 _QUATERNARY = query_of(_HERE, 0, "[NX4+;R:1]-!@[$([OX1-]),$([CX4]):2]")
@@ -64,6 +67,8 @@ class DerivedHit:
 
 def cuts_of(mol: Mol) -> list[Cut]:
     """Every single cut of a molecule, in atom order."""
+    if not mol.HasSubstructMatch(_CARBON_OXYGEN):
+        return []
     found: dict[tuple[int, int], Cut] = {}
     for carbon, oxygen, acyl, double in mol.GetSubstructMatches(_ESTER):
         atoms = tuple(sorted((carbon, oxygen, acyl, double)))
@@ -100,9 +105,15 @@ class Derivatives:
             kind: [c for i in instruments for c in i.entry_clauses if c.kind == kind]
             for kind in ("esters", "skeleton", "quaternary")
         }
+        self._by_entry = {(i.entry.instrument, i.entry.name): i for i in reversed(index.all) if not i.alias}
+        for clause in self._by_kind["quaternary"]:
+            for name in clause.of:
+                if not self._by_entry[(clause.instrument, name)].mol.HasSubstructMatch(_EPOXYMORPHINAN):
+                    raise DataError(
+                        clause.instrument, clause.id, f"{name} is no epoxymorphinan, which this kind of clause asks for"
+                    )
         self._skeletons = [(c, query_of(c.instrument, c.id, c.smarts)) for c in self._by_kind["skeleton"]]
         self._compositions = {_composition(i.mol) for i in index.all if i.entry.instrument in self._clauses and not i.entry.as_is}
-        self._by_entry = {(i.entry.instrument, i.entry.name): i for i in reversed(index.all) if not i.alias}
 
     def hits(self, form: Form, own: list[Hit]) -> list[DerivedHit]:
         """Entries reached from a form. `own` are its direct hits: an instrument that lists it needs no
@@ -194,7 +205,7 @@ class Derivatives:
 
     def _quaternary(self, form: Form, asked: list[str]) -> list[DerivedHit]:
         clauses = [c for c in self._by_kind["quaternary"] if c.instrument in asked]
-        if not clauses or not any(a.GetFormalCharge() > 0 and a.GetAtomicNum() == 7 for a in form.mol.GetAtoms()):
+        if not clauses or not form.mol.HasSubstructMatch(_CATION) or not form.mol.HasSubstructMatch(_EPOXYMORPHINAN):
             return []
         found: dict[str, DerivedHit] = {}
         for nitrogen, leaving in form.mol.GetSubstructMatches(_QUATERNARY):
@@ -208,7 +219,7 @@ class Derivatives:
             for clause in clauses:
                 sure = any((clause.instrument, name) in names for name in clause.of)
                 maybe = oxide and any(i == clause.instrument for i, _n in names)
-                if not sure and not (maybe and base.mol.HasSubstructMatch(_EPOXYMORPHINAN)):
+                if not sure and not maybe:
                     continue
                 indexed = self._by_entry[(clause.instrument, clause.entry)]
                 words = (
@@ -304,14 +315,11 @@ def form_of(mol: Mol, racemic: Stereo) -> Form | None:
     stereo = stereo_of(again, None)
     if racemic in (Stereo.RACEMIC, Stereo.UNKNOWN_SINGLE) and stereo is not Stereo.NONE:
         stereo = racemic
-    flat = Chem.Mol(again)
-    Chem.RemoveStereochemistry(flat)
     return Form(
         mol=again,
         keys=(inchikey_of(again),),
         stereo=stereo,
         formula=rdMolDescriptors.CalcMolFormula(again),
-        tautomer_hash=rdMolHash.MolHash(flat, rdMolHash.HashFunction.HetAtomTautomerv2),
     )
 
 
@@ -345,8 +353,9 @@ def _composition(mol: Mol) -> tuple[int, ...]:
 def _element_masks(mol: Mol) -> list[int]:
     masks = dict.fromkeys(_ELEMENTS, 0)
     ring = aromatic = 0
-    for atom in mol.GetAtoms():
-        bit = 1 << atom.GetIdx()
+    for index in range(mol.GetNumAtoms()):
+        atom = mol.GetAtomWithIdx(index)
+        bit = 1 << index
         if atom.GetAtomicNum() in masks:
             masks[atom.GetAtomicNum()] |= bit
         if atom.IsInRing():
@@ -358,7 +367,11 @@ def _element_masks(mol: Mol) -> list[int]:
 
 def _sides(mol: Mol, cuts: list[Cut]) -> list[int]:
     """For each cut the atoms that stay connected to its oxygen, as a bit mask."""
-    neighbours = [[n.GetIdx() for n in atom.GetNeighbors()] for atom in mol.GetAtoms()]
+    neighbours: list[list[int]] = [[] for _ in range(mol.GetNumAtoms())]
+    for number in range(mol.GetNumBonds()):
+        bond = mol.GetBondWithIdx(number)
+        neighbours[bond.GetBeginAtomIdx()].append(bond.GetEndAtomIdx())
+        neighbours[bond.GetEndAtomIdx()].append(bond.GetBeginAtomIdx())
     sides = []
     for cut in cuts:
         seen = 1 << cut.oxygen

@@ -7,14 +7,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import rdkit
 
+from chem.analogues import Analogues
 from chem.catalog import DATA, digest
 from chem.classes import (
-    Gates,
+    Shared,
     class_match,
     connectivity_of,
     is_text_on,
@@ -41,12 +43,10 @@ from chem.parsing import parse
 from chem.positional import load_isomer_rule
 from chem.rules import Rule, load_rules
 from chem.schedules import Instrument, load_instrument
-from chem.similarity import FingerprintIndex, fingerprint
 from chem.timing import InForce, in_force
 from chem.values import (
     INSTRUMENT_ORDER,
     UN_INSTRUMENTS,
-    Analogue,
     Assessment,
     Basis,
     Certainty,
@@ -94,9 +94,10 @@ class Engine:
         self._examiner = Examiner(counterions, self._listed, self._gravity)
         self._derivatives = Derivatives(self._listed, self._instruments)
         self._rules = tuple(rules)
+        self._binding = lru_cache(maxsize=64)(self._rules_binding)
         self._isomers = load_isomer_rule(self._listed.all) if "US-CSA" in self._by_id else None
         self._groups = load_groups()
-        self._fingerprints = FingerprintIndex(fingerprints=[fingerprint(i.mol) for i in self._listed.all])
+        self._analogues = Analogues(self._listed)
 
     @classmethod
     def load(cls, extra_schedules: Sequence[Path] = (), editions: Sequence[Mapping[str, Any]] = ()) -> Engine:
@@ -163,16 +164,20 @@ class Engine:
         instruments: Sequence[str] | None = None,
         analogues: int = 3,
         home: Sequence[str] = (),
+        hint: bool = True,
     ) -> Assessment:
         """Identity, matches and status of one structure on a date.
 
+        Without `hint` the identity comes without its tautomer hash (the law asks for it where it matters all the same).
         `legal_status` is over the UN conventions plus `home`; `status_by_instrument` over all asked. A
         variable attachment point is assessed as the set of its candidates. Raises: StructureError.
         """
         parsed = parse(structure)
         if parsed.variable:
-            return self.assess_candidates(expanded(parsed), as_of=as_of, instruments=instruments, analogues=analogues, home=home)
-        return self._assess(self._examiner.examine_parsed(parsed), as_of, self._asked(instruments), analogues, home)
+            return self.assess_candidates(
+                expanded(parsed), as_of=as_of, instruments=instruments, analogues=analogues, home=home, hint=hint
+            )
+        return self._assess(self._examiner.examine_parsed(parsed, hint=hint), as_of, self._asked(instruments), analogues, home)
 
     def assess_candidates(
         self,
@@ -182,6 +187,7 @@ class Engine:
         instruments: Sequence[str] | None = None,
         analogues: int = 3,
         home: Sequence[str] = (),
+        hint: bool = True,
     ) -> Assessment:
         """The status of an isomer set: certain only where all candidates agree. Raises: StructureError for
         any of them.
@@ -192,7 +198,7 @@ class Engine:
         examined: dict[str, Examined] = {}
         for structure in structures:
             for one in self.candidates_of(structure) or (structure,):
-                found = self._examiner.examine(one)
+                found = self._examiner.examine(one, hint=hint)
                 examined.setdefault(f"{found.identity.parent_inchikey} {found.identity.stereo_groups}", found)
         assessments = [self._assess(e, as_of, asked, analogues, home) for e in examined.values()]
         if len(assessments) == 1:
@@ -240,10 +246,10 @@ class Engine:
             candidates=(),
             legal_status=status_of(m for m in ordered if m.instrument in counted),
             status_by_instrument=by_instrument,
-            analogues=self._analogues(examined.substances[examined.main], as_of, asked, analogues),
+            analogues=self._analogues.nearest(examined.substances[examined.main], as_of, asked, analogues),
         )
 
-    def _matches(self, substance: Substance, as_of: date | None, asked: Sequence[str]) -> list[Match]:
+    def _matches(self, substance: Substance, as_of: date | None, asked: tuple[str, ...]) -> list[Match]:
         """All matches of one substance; without a date, of everything in the data."""
         found: list[Match] = []
         as_is = self._as_it_is(substance.identity)
@@ -268,15 +274,20 @@ class Engine:
             if derived.hit.indexed.entry.instrument in asked:
                 found.extend(self._match(derived.hit, as_of, substance, derived))
         drawn = drawn_for_law(substance)
-        gates = Gates(drawn.mol)
-        for rule in self._rules:
-            if rule.instrument in asked and gates.open_to(rule):
-                match = class_match(rule, drawn, own, as_of)
+        shared = Shared(drawn.mol)
+        for rule, when in self._binding(as_of, asked):
+            if rule.least_atoms <= shared.atoms and rule.least_rings <= shared.rings and shared.open_to(rule):
+                match = class_match(rule, drawn, own, when, shared)
                 if match is not None:
                     found.append(match)
         if self._isomers is not None and self._isomers.instrument in asked:
             found.extend(isomer_matches(self._isomers, drawn, own, as_of))
         return found
+
+    def _rules_binding(self, as_of: date | None, asked: tuple[str, ...]) -> tuple[tuple[Rule, InForce], ...]:
+        """The texts of class rules that bind, or may bind, on a date."""
+        texts = ((rule, is_text_on(rule, as_of)) for rule in self._rules if rule.instrument in asked)
+        return tuple((rule, when) for rule, when in texts if when is not InForce.NO)
 
     def _as_it_is(self, identity: Identity) -> Sequence[Indexed]:
         """Entries that match only as themselves: by what was reported, or without its labels where nothing
@@ -359,36 +370,6 @@ class Engine:
                 source=source,
             )
         ]
-
-    def _analogues(self, substance: Substance, as_of: date, asked: tuple[str, ...], limit: int) -> tuple[Analogue, ...]:
-        same = substance.identity.connectivity
-        seen: set[str] = set()
-
-        def skip(position: int) -> bool:
-            indexed = self._listed.all[position]
-            entry = indexed.entry
-            if (
-                indexed.alias
-                or indexed.key in seen
-                or indexed.connectivity == same
-                or entry.instrument not in asked
-                or (entry.not_before is not None and entry.not_before > as_of)
-                or (entry.until is not None and entry.until < as_of)
-            ):
-                return True
-            seen.add(indexed.key)
-            return False
-
-        nearest = self._fingerprints.nearest(substance.mol, limit, skip)
-        return tuple(
-            Analogue(
-                instrument=self._listed.all[position].entry.instrument,
-                entry=self._listed.all[position].entry.name,
-                similarity=round(similarity, 4),
-            )
-            for position, similarity in nearest
-            if similarity > 0
-        )
 
     # -- what is in the data
     # -------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Any
 from rdkit import Chem
 from rdkit.Chem.rdchem import Mol
 
-from chem.fragments import Piece, pieces_of, ring_systems
+from chem.fragments import Known, Piece, each_piece, pieces_of, ring_systems
 from chem.identity import average_mass
 from chem.rules import Bridge, Core, Position, Residue, Rule, Template, Word
 from chem.values import Verdict
@@ -49,6 +49,10 @@ class Line:
         return f"{self.place}: {self.piece.smiles if self.piece else self.word} ({self.limit})"
 
 
+class _Outside(Exception):
+    """The first condition that fails, where nobody asks for the others."""
+
+
 @dataclass(slots=True)
 class Outcome:
     """A verdict with what was found position by position."""
@@ -57,9 +61,12 @@ class Outcome:
     lines: list[Line] = field(default_factory=list)
     core: tuple[int, ...] = ()
     no_core: bool = False
+    explain_misses: bool = True
 
     def note(self, place: str, piece: Piece | None, word: str, limit: str, verdict: Verdict) -> None:
         """Adds one line and lets the verdict sink to it."""
+        if verdict is Verdict.OUT and not self.explain_misses:
+            raise _Outside
         self.lines.append(Line(place, piece, word, limit, verdict))
         if _RANK[verdict] > _RANK[self.verdict]:
             self.verdict = verdict
@@ -81,18 +88,37 @@ class Outcome:
         return tuple(line.as_dict() for line in self.lines)
 
 
-def evaluate(rule: Rule, mol: Mol, flat: str) -> Outcome:
+def meets(rule: Rule, mol: Mol, flat: str, known: Known | None = None) -> Outcome | None:
+    """As `evaluate`, but None for a structure outside the definition: the first failed condition ends each attempt.
+
+    `known` keeps the pieces of the molecule between rules.
+    """
+    if mol.GetNumAtoms() < rule.least_atoms or mol.GetRingInfo().NumRings() < rule.least_rings:
+        return None
+    if rule.mass_max is not None and average_mass(mol) > rule.mass_max + MASS_MARGIN:
+        return None
+    if (rule.foreign is not None and mol.HasSubstructMatch(rule.foreign)) or flat in rule.parents:
+        return None
+    outcome = evaluate(rule, mol, flat, explain_misses=False, known=known)
+    return None if outcome.verdict is Verdict.OUT else outcome
+
+
+def evaluate(rule: Rule, mol: Mol, flat: str, *, explain_misses: bool = True, known: Known | None = None) -> Outcome:
     """The verdict of one rule on structure alone, by the mapping that comes nearest."""
     best: Outcome | None = None
     for core in rule.cores:
         seen: set[tuple[int, ...]] = set()
-        for match in mol.GetSubstructMatches(core.query, uniquify=False, maxMatches=MAX_MAPPINGS):
+        # In order of atom numbers: RDKit's own order follows the bonds as they were drawn.
+        for match in sorted(mol.GetSubstructMatches(core.query, uniquify=False, maxMatches=MAX_MAPPINGS)):
             named = tuple(sorted((m, a) for m, a in zip(core.maps, match, strict=True)))
             key = tuple(a for _, a in named)
             if key in seen:
                 continue
             seen.add(key)
-            outcome = _try(rule, core, match, mol)
+            try:
+                outcome = _try(rule, core, match, mol, explain_misses, known)
+            except _Outside:
+                continue
             if best is None or (_RANK[outcome.verdict], len(outcome.of(Verdict.OUT))) < (
                 _RANK[best.verdict],
                 len(best.of(Verdict.OUT)),
@@ -104,7 +130,10 @@ def evaluate(rule: Rule, mol: Mol, flat: str) -> Outcome:
             break
     if best is None:
         return Outcome(Verdict.OUT, no_core=True)
-    _whole_molecule(rule, mol, flat, best)
+    try:
+        _whole_molecule(rule, mol, flat, best)
+    except _Outside:
+        return Outcome(Verdict.OUT)
     return best
 
 
@@ -115,8 +144,8 @@ def _whole_molecule(rule: Rule, mol: Mol, flat: str, outcome: Outcome) -> None:
         if abs(mass - rule.mass_max) <= MASS_MARGIN:
             verdict = Verdict.UNDECIDED
         outcome.note("whole molecule", None, f"{mass:.1f} u", f"at most {rule.mass_max:g} u", verdict)
-    if rule.elements is not None:
-        foreign = {a.GetSymbol() for a in mol.GetAtoms() if a.GetAtomicNum() not in rule.elements}
+    if rule.foreign is not None:
+        foreign = {mol.GetAtomWithIdx(i).GetSymbol() for (i,) in mol.GetSubstructMatches(rule.foreign)}
         if foreign:
             outcome.note("whole molecule", None, ", ".join(sorted(foreign)), "other elements only", Verdict.OUT)
     if flat in rule.parents:
@@ -127,8 +156,10 @@ def _whole_molecule(rule: Rule, mol: Mol, flat: str, outcome: Outcome) -> None:
             break
 
 
-def _try(rule: Rule, core: Core, match: tuple[int, ...], mol: Mol) -> Outcome:
-    outcome = Outcome(Verdict.IN, core=match)
+def _try(rule: Rule, core: Core, match: tuple[int, ...], mol: Mol, explain_misses: bool, known: Known | None) -> Outcome:
+    outcome = Outcome(Verdict.IN, core=match, explain_misses=explain_misses)
+    if not explain_misses and any(mol.GetAtomWithIdx(match[place]).GetDegree() != degree for place, degree in core.shut):
+        raise _Outside
     if _extra_bond(core, match, mol):
         outcome.note("core", None, "ring closure inside the core", "not named", Verdict.OUT)
     place_of: dict[int, list[Position]] = {}
@@ -137,7 +168,7 @@ def _try(rule: Rule, core: Core, match: tuple[int, ...], mol: Mol) -> Outcome:
     hanging: dict[str, list[Piece]] = {p.name: [] for p in rule.positions}
     by_name = {p.name: p for p in rule.positions}
     bridged: Counter[str] = Counter()
-    for piece in pieces_of(mol, match):
+    for piece in each_piece(mol, match, known=known):
         touched = [{p.name for p in place_of[b.core]} for b in piece.bonds]
         if len(piece.bonds) == 1:
             if touched[0]:

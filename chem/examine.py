@@ -36,11 +36,13 @@ class Examiner:
         self._listed = listed
         self._gravity = gravity
 
-    def examine(self, structure: Structure) -> Examined:
-        """The examination of a reported structure. Raises: StructureError."""
-        return self.examine_parsed(parse(structure))
+    def examine(self, structure: Structure, *, hint: bool = True) -> Examined:
+        """The examination of a reported structure, without the tautomer hash where no `hint` is asked for. Raises:
+        StructureError.
+        """
+        return self.examine_parsed(parse(structure), hint=hint)
 
-    def examine_parsed(self, parsed: Parsed) -> Examined:
+    def examine_parsed(self, parsed: Parsed, *, hint: bool = True) -> Examined:
         """The examination of a structure that passed the gate. Raises: StructureError."""
         if parsed.variable:
             raise StructureError(
@@ -56,7 +58,7 @@ class Examiner:
             normal = Normalised(components=(part,), removed=(), remarks=(), untouched=True)
         else:
             normal = normalise(mol, self._counterions, self._listed.listed_flat, parsed.marks)
-        substances = substances_of(mol, normal, whole, parsed.remarks)
+        substances = substances_of(mol, normal, whole, parsed.remarks, hint=hint)
         substances = tuple(self._other_drawing(substance) for substance in substances)
         if len(substances) == 1:
             return Examined(substances[0].identity, substances, 0)
@@ -114,7 +116,7 @@ def shipped_substance(counterions: CounterIons, smiles: str, row: int, entry: En
         normal = Normalised(components=(part,), removed=(), remarks=(), untouched=True)
     else:
         normal = normalise(mol, counterions, frozenset())
-    found = substances_of(mol, normal, whole, ())
+    found = substances_of(mol, normal, whole, (), hint=True)
     if len(found) != 1:
         raise DataError(file, row, "a listed structure must be one substance")
     return found[0]

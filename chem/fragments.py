@@ -5,7 +5,7 @@ Words that the statutes leave undefined have one reading each, stated at the con
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,6 +23,10 @@ class Bonded:
     core: int
     atom: int
     order: float
+
+
+def _by_place(bond: Bonded) -> tuple[int, int]:
+    return bond.core, bond.atom
 
 
 class Piece:
@@ -87,10 +91,19 @@ class Piece:
 
 def pieces_of(mol: Mol, core: Iterable[int], within: frozenset[int] | None = None) -> list[Piece]:
     """The connected parts outside a core (inside `within`, where given), each with its bonds to the core."""
+    return list(each_piece(mol, core, within))
+
+
+Known = dict[tuple[frozenset[int], tuple[Bonded, ...]], Piece]  # the pieces of one molecule that were looked at before
+
+
+def each_piece(
+    mol: Mol, core: Iterable[int], within: frozenset[int] | None = None, known: Known | None = None
+) -> Iterator[Piece]:
+    """The same one by one, in order of their first atom; taken from `known` where it is there, so no words are found twice."""
     inside = set(core)
     allowed = within if within is not None else frozenset(range(mol.GetNumAtoms()))
     seen: set[int] = set()
-    found = []
     for start in sorted(allowed - inside):
         if start in seen:
             continue
@@ -106,8 +119,8 @@ def pieces_of(mol: Mol, core: Iterable[int], within: frozenset[int] | None = Non
                     stack.append(there)
         seen |= atoms
         if bonds:
-            found.append(Piece(mol, frozenset(atoms), tuple(sorted(bonds, key=lambda b: (b.core, b.atom)))))
-    return found
+            piece = Piece(mol, frozenset(atoms), tuple(sorted(bonds, key=_by_place)))
+            yield piece if known is None else known.setdefault((piece.atoms, piece.bonds), piece)
 
 
 def _is_sp3_carbon(atom: Atom) -> bool:

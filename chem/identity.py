@@ -12,7 +12,7 @@ from rdkit.Chem import rdMolDescriptors, rdMolHash
 from rdkit.Chem.rdchem import Mol
 
 from chem.errors import StructureError, StructureProblem
-from chem.normalise import NORMALISATION_VERSION, Component, Normalised, written
+from chem.normalise import NORMALISATION_VERSION, Component, Normalised, read_order, written
 from chem.parsing import inchi_of, inchikey_of, key_of_inchi
 from chem.values import Identity, Remark, Stereo
 
@@ -29,7 +29,7 @@ class Substance:
     several centres. The numbered molecule is made when law first asks for it.
     """
 
-    def __init__(self, identity: Identity, source: Mol, order: tuple[int, ...] | None, keys: tuple[str, ...]) -> None:
+    def __init__(self, identity: Identity, source: Mol, order: str | None, keys: tuple[str, ...]) -> None:
         self.identity = identity
         self.keys = keys
         self._source = source
@@ -38,7 +38,7 @@ class Substance:
     @cached_property
     def mol(self) -> Mol:
         """The parent molecule, numbered as its SMILES."""
-        return self._source if self._order is None else Chem.RenumberAtoms(self._source, list(self._order))
+        return self._source if self._order is None else Chem.RenumberAtoms(self._source, read_order(self._order))
 
     def with_identity(self, identity: Identity) -> Substance:
         """The same molecule under another identity record."""
@@ -52,10 +52,10 @@ class Substance:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
     """The layers of a structure exactly as reported, salt and label included; `order` is that of the
-    SMILES' atoms, empty for a CXSMILES.
+    SMILES' atoms as RDKit writes it, empty for a CXSMILES.
     """
 
-    order: tuple[int, ...]
+    order: str
     smiles: str
     inchi: str
     inchikey: str
@@ -68,7 +68,7 @@ def reported(mol: Mol, inchi: str | None, *, axial: bool = False) -> Reported:
     Raises: StructureError (unreadable) where no InChI can be made.
     """
     grouped = axial or len(mol.GetStereoGroups()) > 0
-    smiles, order = (Chem.MolToCXSmiles(mol), ()) if grouped else written(mol)
+    smiles, order = (Chem.MolToCXSmiles(mol), "") if grouped else written(mol)
     text = inchi or inchi_of(mol)
     if not text:
         raise StructureError(StructureProblem.UNREADABLE, "no InChI can be made of the structure")
@@ -76,10 +76,10 @@ def reported(mol: Mol, inchi: str | None, *, axial: bool = False) -> Reported:
 
 
 def substance_of(
-    part: Component, whole: Reported, remarks: tuple[Remark, ...], removed: tuple[str, ...], *, same: bool
+    part: Component, whole: Reported, remarks: tuple[Remark, ...], removed: tuple[str, ...], *, same: bool, hint: bool
 ) -> Substance:
     """The layers of one component. `same` says that the component is the reported molecule itself,
-    unchanged.
+    unchanged; `hint` asks for the tautomer hash too.
     """
     if same and whole.order:
         parent_smiles, order = whole.smiles, whole.order
@@ -88,18 +88,17 @@ def substance_of(
     else:
         parent_smiles, order = written(part.mol)
     mol = part.mol
-    inchi = whole.inchi if same else inchi_of(part.mol)
-    key = whole.inchikey if same else key_of_inchi(inchi)
+    # One canonical SMILES is one structure, so its InChI need not be made twice.
+    same_text = same or (part.groups is None and not part.others and parent_smiles == whole.smiles)
+    inchi = whole.inchi if same_text else inchi_of(part.mol)
+    key = whole.inchikey if same_text else key_of_inchi(inchi)
     notes = [*remarks, *part.remarks]
     if not key:
         raise StructureError(StructureProblem.UNREADABLE, "no InChI can be made of the parent structure")
     stereo = stereo_of(mol, part.stereo_word)
-    flat_mol = mol
     flat = parent_smiles
     if "@" in parent_smiles or "/" in parent_smiles or "\\" in parent_smiles:
-        flat = Chem.MolToSmiles(mol, isomericSmiles=False)
-        flat_mol = Chem.Mol(mol)
-        Chem.RemoveStereochemistry(flat_mol)
+        flat = part.flat or Chem.MolToSmiles(mol, isomericSmiles=False)
     keys = (key, *(inchikey_of(other) for other in part.others))
     identity = Identity(
         smiles=whole.smiles,
@@ -111,7 +110,7 @@ def substance_of(
         isotopic_inchikey=inchikey_of(part.labelled) if part.isotopes else key,
         connectivity=key[:14],
         flat_smiles=flat,
-        tautomer_hash=rdMolHash.MolHash(flat_mol, rdMolHash.HashFunction.HetAtomTautomerv2),
+        tautomer_hash=tautomer_hash(mol) if hint else None,
         formula=rdMolDescriptors.CalcMolFormula(mol),
         monoisotopic_mass=round(exact_mass(mol), 5),
         removed=removed,
@@ -125,16 +124,25 @@ def substance_of(
     return Substance(identity, mol, order, keys)
 
 
-def substances_of(mol: Mol, normal: Normalised, whole: Reported, remarks: tuple[Remark, ...]) -> tuple[Substance, ...]:
+def tautomer_hash(mol: Mol) -> str:
+    """RDKit's HetAtomTautomerv2 hash of a molecule without its stereochemistry: a hint that two may be tautomers."""
+    flat = Chem.Mol(mol)
+    Chem.RemoveStereochemistry(flat)
+    return str(rdMolHash.MolHash(flat, rdMolHash.HashFunction.HetAtomTautomerv2))
+
+
+def substances_of(
+    mol: Mol, normal: Normalised, whole: Reported, remarks: tuple[Remark, ...], *, hint: bool
+) -> tuple[Substance, ...]:
     """One substance a component, in the order of the normalisation. `remarks` are those of the reader."""
     notes = (*remarks, *normal.remarks)
     if len(normal.components) == 1:
         same = normal.untouched
-        return (substance_of(normal.components[0], whole, notes, normal.removed, same=same),)
+        return (substance_of(normal.components[0], whole, notes, normal.removed, same=same, hint=hint),)
     found = []
     for part in normal.components:
         own = reported(part.labelled, None)
-        found.append(substance_of(part, own, (), (), same=False))
+        found.append(substance_of(part, own, (), (), same=False, hint=hint))
     return tuple(found)
 
 
@@ -147,7 +155,9 @@ def stereo_of(mol: Mol, word: str | None) -> Stereo:
     if word is not None:
         return Stereo(word)
     drawn = left_open = 0
-    for element in Chem.FindPotentialStereo(mol):
+    elements = Chem.FindPotentialStereo(mol)
+    for number in range(len(elements)):  # an iterator over RDKit's vectors ends by a costly exception
+        element = elements[number]
         if element.specified == Chem.StereoSpecified.Specified:
             drawn += 1
         elif element.type == Chem.StereoType.Atom_Tetrahedral and (mol.GetAtomWithIdx(element.centeredOn).GetAtomicNum() == 7):

@@ -30,6 +30,8 @@ _R_GROUP = re.compile(r"\[R\d*\]|\[R#\]")
 _SMARTS = re.compile(r"\[[^\]]*[,;&!$#][^\]]*\]|\$\(")
 _NAME = re.compile(r"^[A-Za-z0-9αβγΔδω][A-Za-z0-9αβγΔδω ,.'()\[\]+/-]*$")
 _SMILES_WORDS = re.compile(r"Cl|Br|[BCNOPSFIbcnops]")
+# What can be nothing but one SMILES without a tail: its characters only, among them a branch or a double bond.
+_ORDINARY = re.compile(r"(?!(?i:inchi))(?=[^(=]*[(=])[A-Za-z0-9@+\-\[\]()=\\/.%#]+\Z")
 # Short codes of substances that are valid SMILES by accident: a reader should be told, not refused.
 _CODES_THAT_PARSE = frozenset({"PCP", "CBN", "CBC", "PCC", "BOB", "NBOC", "PCPI"})
 
@@ -109,6 +111,8 @@ def refuse_foreign(text: str, allowed: str = "") -> None:
 
 
 def _tidy_smiles(text: str, remarks: list[Remark]) -> TidyText:
+    if _ORDINARY.match(text) and not ("[" in text and ("#" in text or "[R" in text)):
+        return TidyText(format=StructureFormat.SMILES, text=text, cx="", remarks=tuple(remarks))
     refuse_other_kinds(text, StructureFormat.SMILES)
     cx = ""
     if re.search(r"\s", text):

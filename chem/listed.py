@@ -17,7 +17,7 @@ from rdkit import Chem
 from rdkit.Chem import EnumerateStereoisomers as _stereo
 from rdkit.Chem.rdchem import Mol
 
-from chem.identity import Substance
+from chem.identity import Substance, tautomer_hash
 from chem.parsing import inchikey_of
 from chem.schedules import Entry, Instrument, StereoClause, StereoScope
 from chem.values import Basis, Certainty, Reason, Stereo
@@ -53,12 +53,11 @@ def mirror_image(mol: Mol) -> Mol:
 class Form:
     """A structure to be compared with entries: a reported parent, or what a cut ester leaves."""
 
-    def __init__(self, *, mol: Mol, keys: tuple[str, ...], stereo: Stereo, formula: str, tautomer_hash: str) -> None:
+    def __init__(self, *, mol: Mol, keys: tuple[str, ...], stereo: Stereo, formula: str) -> None:
         self.mol = mol
         self.keys = keys
         self.stereo = stereo
         self.formula = formula
-        self.tautomer_hash = tautomer_hash
 
     @classmethod
     def of(cls, substance: Substance) -> Form:
@@ -69,7 +68,6 @@ class Form:
             keys=substance.keys,
             stereo=identity.stereo,
             formula=identity.formula,
-            tautomer_hash=identity.tautomer_hash,
         )
 
     @property
@@ -160,7 +158,7 @@ class ListedIndex:
         found: list[Hit] = []
         for instrument in dict.fromkeys(i.entry.instrument for i in same):
             found.extend(_hits_of_instrument([i for i in same if i.entry.instrument == instrument], form))
-        if not same:
+        if not same and form.formula in self.formulas:
             found.extend(self._tautomers(form))
         return found
 
@@ -173,7 +171,7 @@ class ListedIndex:
                 reason=Reason.OTHER_TAUTOMER,
                 why="is drawn as what may be another tautomer of it",
             )
-            for i in self.by_hash.get(form.tautomer_hash, ())
+            for i in self.by_hash.get(tautomer_hash(form.mol), ())
             if i.connectivity != form.connectivity and i.formula == form.formula
         ]
 
@@ -211,7 +209,7 @@ def _index(
                 mol=substance.mol,
                 key=identity.parent_inchikey,
                 formula=identity.formula,
-                tautomer_hash=identity.tautomer_hash,
+                tautomer_hash=tautomer_hash(substance.mol),
                 cover=_cover(substance, entry.stereo),
                 pairs=frozenset(pairs),
                 excepted=excepted.get(entry.name, frozenset()),

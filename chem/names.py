@@ -184,6 +184,10 @@ class NameTable:
         self.ordinary: dict[str, str] = {}  # substance key -> reason
         self.harmful_adulterants: dict[str, str] = {}
         self._load()
+        self._names_of_owner: dict[str, list[Name]] = defaultdict(list)
+        for by_key in self._names.values():
+            for owner, name in by_key.items():
+                self._names_of_owner[owner].append(name)
         self._spellings = {n.name.lower(): key for by_key in self._names.values() for key, n in by_key.items() if len(n.name) > 3}
 
     # -- building -------------------------------------------------------------------------------------------------------
@@ -326,13 +330,13 @@ class NameTable:
 
     def names_of(self, key: str) -> tuple[Name, ...]:
         """Every name of a substance, also those of rows that turned out to be the same structure, ordered by folded form."""
-        same = self._same_key(key)
         found: dict[str, Name] = {}
-        for folded, by_key in sorted(self._names.items()):
-            for owner, name in by_key.items():
-                if owner in same:
-                    found.setdefault(folded, name)
-        return tuple(found.values())
+        for owner in self._same_key(key):
+            for name in self._names_of_owner.get(owner, ()):
+                # several rows of one structure may give a name: the one that the table met first speaks
+                first = next(n for k, n in self._names[name.folded].items() if k in self._same_key(key))
+                found[name.folded] = first
+        return tuple(found[folded] for folded in sorted(found))
 
     def _same_key(self, key: str) -> frozenset[str]:
         inchikey = self._inchikeys.get(key)

@@ -7,8 +7,10 @@ No tautomer step: RDKit's canonical tautomer erases the alpha centre of every ca
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import product
 
 from rdkit import Chem
@@ -24,13 +26,36 @@ NORMALISATION_VERSION = "2026.11.1"
 STEPS = ("fragments", "clean", "split", "neutralise", "isotopes", "stereo")
 
 # Atoms that the full path may change or that need its care: charges, other elements, and drawings that it
-# rewrites (charge-separated nitro groups are its own drawing and pass; sulfoxide, pentavalent nitrogen as
-# in a neutral nitro group, azide or diazo, any phosphorus, valence-expanded halogen).
+# rewrites (sulfoxide, pentavalent nitrogen as in a neutral nitro group, azide or diazo, phosphorus, valence-expanded
+# halogen). Asked without recursion first, which most structures pass at a third of the cost.
+_UNUSUAL = query_of(
+    "chem/normalise.py",
+    0,
+    "[!+0,!#1&!#5&!#6&!#7&!#8&!#9&!#14&!#16&!#17&!#35&!#53,#16&X3,#16&v4,#16&v5,#7&v5,#7&X5,#17&!D1,#35&!D1,#53&!D1]",
+)
+# Charge-separated nitro groups and N-oxides and phosphoric esters are drawn as the full path draws them.
 _TRIGGER = query_of(
     "chem/normalise.py",
     0,
-    "[!+0&!$([#7X3+](=O)[OX1-])&!$([OX1-]-[#7X3+]=O),!#1&!#5&!#6&!#7&!#8&!#9&!#14&!#16&!#17&!#35&!#53,#16&X3,#16&v4,#16&v5,#7&v5,#7&X5,#17&!D1,#35&!D1,#53&!D1]",
+    "[!+0&!$([#7X3+](=O)[OX1-])&!$([OX1-]-[#7X3+]=O)&!$([NX4+]-[OX1-])&!$([nX3+]-[OX1-])&!$([OX1-]-[NX4+])&!$([OX1-]-[nX3+]),"
+    "!#1&!#5&!#6&!#7&!#8&!#9&!#14&!#15&!#16&!#17&!#35&!#53,#15&!$([#15X4v5]=O),"
+    "#16&X3,#16&v4,#16&v5,#7&v5,#7&X5,#17&!D1,#35&!D1,#53&!D1]",
 )
+# Beside the charges that carry or lack protons (ammonium, quaternary nitrogen, pyridinium, carboxylate, phenolate) nothing
+# that clean would rewrite. Where these charges have one sign, no two can recombine and neutralise removes what it can.
+_MORE_THAN_PROTONS = query_of(
+    "chem/normalise.py",
+    0,
+    "[!+0&!$([#7+]~[#6,#1])&!$([OX1-]-[#6,$([#16X4](=O)=O),$([#15X4]=O)])&!$([#7-])&!$([#16X1-]-[#6]),!#1&!#5&!#6&!#7&!#8&!#9&!#14&!#15&!#16&!#17&!#35&!#53,#15&!$([#15X4v5]=O),#16&X3,#16&v4,#16&v5,#7&v5,#7&X5,#17&!D1,#35&!D1,#53&!D1,$([#7+]=,#[#7,#8,#16]),$([#7+]-[#8-,#7-])]",
+)
+_CHARGED = query_of("chem/normalise.py", 0, "[!+0]")
+# What the uncharger can change: a cation with hydrogen or an anion, not beside the opposite charge.
+_UNCHARGEABLE = query_of(
+    "chem/normalise.py",
+    0,
+    "[$([+,+2,+3,+4;!H0;!$(*~[-,-2,-3])]),$([-,-2,-3;!$(*~[+,+2,+3,+4])])]",
+)
+_STEREO_OR_LABEL = re.compile(r"[@/\\]|\[\d")
 _CARBON_DIOXIDE = "O=C=O"
 _GROUP_1_2 = frozenset({3, 11, 19, 37, 55, 4, 12, 20, 38, 56})
 MAX_JOINT_GROUPS = 4
@@ -53,7 +78,7 @@ class Component:
 
     `others` holds the other forms of a stereo group of several centres; `groups` the CXSMILES of what was
     drawn where enhanced stereo or atropisomerism was given; `stereo_word` racemic or unknown-single where a
-    group says so.
+    group says so. `written` and `flat` are the SMILES of `mol` with and without stereo where they are known.
     """
 
     mol: Mol
@@ -63,7 +88,8 @@ class Component:
     others: tuple[Mol, ...] = ()
     groups: str | None = None
     stereo_word: str | None = None
-    written: tuple[str, tuple[int, ...]] | None = None
+    written: tuple[str, str] | None = None
+    flat: str | None = None
     remarks: tuple[Remark, ...] = ()
 
 
@@ -107,14 +133,14 @@ def load_counterions() -> CounterIons:
     return CounterIons(kinds=kinds)
 
 
-def output_order(mol: Mol) -> tuple[int, ...]:
-    """The order in which the last SMILES of a molecule named its atoms."""
-    return tuple(int(i) for i in mol.GetProp("_smilesAtomOutputOrder").strip("[]").split(",") if i)
+def written(mol: Mol) -> tuple[str, str]:
+    """Canonical SMILES with the order of its atoms, as RDKit's text of it: `read_order` reads that."""
+    return Chem.MolToSmiles(mol), mol.GetProp("_smilesAtomOutputOrder")
 
 
-def written(mol: Mol) -> tuple[str, tuple[int, ...]]:
-    """Canonical SMILES with the order of its atoms."""
-    return Chem.MolToSmiles(mol), output_order(mol)
+def read_order(text: str) -> list[int]:
+    """The atom numbers of a written order."""
+    return [int(number) for number in text.strip("[]").split(",") if number]
 
 
 def takes_fast_path(mol: Mol, marks: Marks = _ANYTHING) -> bool:
@@ -123,9 +149,20 @@ def takes_fast_path(mol: Mol, marks: Marks = _ANYTHING) -> bool:
 
     Asked of one fragment. Radicals are left to the full path.
     """
-    if mol.HasSubstructMatch(_TRIGGER):
+    if mol.HasSubstructMatch(_UNUSUAL) and mol.HasSubstructMatch(_TRIGGER):
         return False
     if mol.GetNumAtoms() <= len("OCO") and Chem.MolToSmiles(mol) == _CARBON_DIOXIDE:
+        return False
+    return not marks.radicals or not any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())
+
+
+def only_protons_to_move(mol: Mol, marks: Marks = _ANYTHING) -> bool:
+    """True where clean is known to change nothing that neutralise does not take away again: charges of one sign on
+    nitrogen or carbon-bound oxygen, otherwise as on the fast path. Asked of one fragment.
+    """
+    if mol.HasSubstructMatch(_MORE_THAN_PROTONS):
+        return False
+    if abs(Chem.GetFormalCharge(mol)) != len(mol.GetSubstructMatches(_CHARGED)):
         return False
     return not marks.radicals or not any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())
 
@@ -173,11 +210,10 @@ def _only_protons_moved(before: Mol, after: Mol) -> bool:
     imines).
     """
 
-    def hydrogens(mol: Mol) -> int:
-        return sum(a.GetTotalNumHs() + (a.GetAtomicNum() == 1) for a in mol.GetAtoms())
-
-    charge = Chem.GetFormalCharge(after) - Chem.GetFormalCharge(before)
-    return hydrogens(after) - hydrogens(before) == charge
+    if before.GetNumHeavyAtoms() != after.GetNumHeavyAtoms():
+        return False
+    hydrogens = after.GetNumAtoms(onlyExplicit=False) - before.GetNumAtoms(onlyExplicit=False)
+    return hydrogens == Chem.GetFormalCharge(after) - Chem.GetFormalCharge(before)
 
 
 def neutralise(mol: Mol, remarks: list[Remark]) -> tuple[Mol, bool]:
@@ -186,6 +222,8 @@ def neutralise(mol: Mol, remarks: list[Remark]) -> tuple[Mol, bool]:
     Permanent cations and their inner salts stay. Where RDKit cannot read its own result the input is kept
     with a remark.
     """
+    if Chem.GetFormalCharge(mol) >= 0 and not mol.HasSubstructMatch(_UNCHARGEABLE):
+        return mol, True
     result = _uncharger.uncharge(mol)
     try:
         Chem.SanitizeMol(result)
@@ -229,7 +267,8 @@ def settle_stereo(mol: Mol, *, axial: bool = False) -> tuple[Mol, tuple[Mol, ...
     of the two forms is chosen whichever was drawn, and the others are returned beside it (all are looked
     up).
     """
-    groups = [g for g in mol.GetStereoGroups() if g.GetGroupType() in _AND_OR]
+    drawn_groups = mol.GetStereoGroups()
+    groups = [g for g in drawn_groups if g.GetGroupType() in _AND_OR] if len(drawn_groups) else []
     if not groups:
         return mol, (), None, Chem.MolToCXSmiles(mol) if axial else None
     drawn = Chem.MolToCXSmiles(mol)
@@ -286,7 +325,7 @@ def _kept(piece: Component, marks: Marks) -> Component:
     """A kept piece brought through isotopes and stereo; what was written of it stays where nothing
     changed."""
     part = _component(piece.labelled, piece.count, piece.remarks, marks)
-    return replace(part, written=piece.written) if part.mol is piece.labelled else part
+    return replace(part, written=piece.written, flat=piece.flat) if part.mol is piece.labelled else part
 
 
 def _merge_racemates(parts: list[Component]) -> list[Component]:
@@ -324,17 +363,22 @@ def normalise(mol: Mol, counterions: CounterIons, listed: frozenset[str], marks:
     fragment is a component whatever lists it is on, so GHB and phenylacetic acid are never lost as
     counter-ions.
     """
-    fragments = Chem.GetMolFrags(mol, asMols=True) if len(Chem.GetMolFrags(mol)) > 1 else (mol,)
+    fragments = _fragments(mol)
     if len(fragments) == 1 and takes_fast_path(mol, marks):
         part = _component(mol, 1, (), marks)
         return Normalised(components=(part,), removed=(), remarks=(), untouched=not part.isotopes and not part.groups)
     remarks: list[Remark] = []
     pieces: dict[str, Component] = {}
     for fragment in fragments:
+        if fragment.GetNumAtoms() == 1:
+            piece = _lone_atom(_signature(fragment.GetAtomWithIdx(0)))
+            assert piece.written is not None
+            _count(pieces, piece.written[0], piece)
+            continue
         if takes_fast_path(fragment, marks):
             _collect(pieces, fragment, [])
             continue
-        if fragment.GetNumAtoms() == 1:
+        if only_protons_to_move(fragment, marks):
             notes: list[Remark] = []
             _collect(pieces, neutralise(fragment, notes)[0], notes)
             continue
@@ -342,20 +386,59 @@ def normalise(mol: Mol, counterions: CounterIons, listed: frozenset[str], marks:
             remarks.append(Remark(code="metal-complex", detail="A metal complex is kept as reported; it is not taken apart."))
             _collect(pieces, fragment, [])
             continue
-        for part in Chem.GetMolFrags(clean(fragment, remarks), asMols=True):
+        for part in _fragments(clean(fragment, remarks)):
             notes = []
             neutral, _ = neutralise(part, notes)
             _collect(pieces, neutral, notes)
     return _split(mol, list(pieces.items()), counterions, listed, remarks, marks)
 
 
+def _fragments(mol: Mol) -> tuple[Mol, ...]:
+    return Chem.GetMolFrags(mol, asMols=True) if len(Chem.GetMolFrags(mol)) > 1 else (mol,)
+
+
+def _signature(atom: Chem.Atom) -> tuple[int, int, int, int]:
+    """All there is to an atom without neighbours: atomic number, isotope, charge, hydrogens."""
+    return atom.GetAtomicNum(), atom.GetIsotope(), atom.GetFormalCharge(), atom.GetTotalNumHs()
+
+
+@lru_cache(maxsize=512)
+def _lone_atom(signature: tuple[int, int, int, int]) -> Component:
+    """The piece that one atom without neighbours makes, neutralised."""
+    number, isotope, charge, hydrogens = signature
+    atom = Chem.Atom(number)
+    atom.SetIsotope(isotope)
+    atom.SetFormalCharge(charge)
+    atom.SetNumExplicitHs(hydrogens)
+    atom.SetNoImplicit(True)
+    made = Chem.RWMol()
+    made.AddAtom(atom)
+    mol = made.GetMol()
+    Chem.SanitizeMol(mol)
+    notes: list[Remark] = []
+    again = round_trip(mol)
+    neutral = neutralise(mol if again is None else again, notes)[0]
+    return _piece(neutral, written(neutral), notes)
+
+
+def _piece(mol: Mol, plain: tuple[str, str], notes: list[Remark]) -> Component:
+    flat = Chem.MolToSmiles(mol, isomericSmiles=False) if _STEREO_OR_LABEL.search(plain[0]) else plain[0]
+    return Component(mol=mol, labelled=mol, written=plain, flat=flat, remarks=tuple(notes))
+
+
+def _count(pieces: dict[str, Component], key: str, piece: Component) -> None:
+    """Adds a piece, or one more of a piece that is there."""
+    known = pieces.get(key)
+    pieces[key] = piece if known is None else replace(known, count=known.count + piece.count)
+
+
 def _collect(pieces: dict[str, Component], mol: Mol, notes: list[Remark]) -> None:
     plain = written(mol)
-    key = Chem.MolToCXSmiles(mol) if mol.GetStereoGroups() else plain[0]
+    key = Chem.MolToCXSmiles(mol) if len(mol.GetStereoGroups()) else plain[0]
     if key in pieces:
         pieces[key] = replace(pieces[key], count=pieces[key].count + 1)
     else:
-        pieces[key] = Component(mol=mol, labelled=mol, written=plain, remarks=tuple(notes))
+        pieces[key] = _piece(mol, plain, notes)
 
 
 def _split(
@@ -369,7 +452,7 @@ def _split(
     kept: list[Component] = []
     removable: list[tuple[str, Component]] = []
     for smiles, piece in pieces:
-        flat = Chem.MolToSmiles(piece.mol, isomericSmiles=False)
+        flat = piece.flat or ""
         if len(pieces) > 1 and flat not in listed and (counterions.removable(flat) or _is_lone_ion(piece.mol)):
             removable.append((smiles, piece))
         else:
@@ -386,7 +469,8 @@ def _split(
         remarks.append(Remark(code="only-counter-ions", detail="Every fragment is a counter-ion, a solvent or an ion."))
     parts = [_kept(p, marks) for p in kept]
     parts = _merge_racemates(parts) if len(parts) > 1 else parts
-    parts.sort(key=lambda p: (-p.mol.GetNumHeavyAtoms(), Chem.MolToSmiles(p.mol)))
+    if len(parts) > 1:
+        parts.sort(key=lambda p: (-p.mol.GetNumHeavyAtoms(), Chem.MolToSmiles(p.mol)))
     removed = sorted(smiles for smiles, piece in removable for _ in range(piece.count))
     return Normalised(components=tuple(parts), removed=tuple(removed), remarks=tuple(remarks), untouched=False)
 

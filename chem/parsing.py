@@ -61,6 +61,8 @@ def _smiles_params(*, sanitize: bool = True) -> Any:
 
 _ISOTOPE = re.compile(r"\[\d")
 _BARE = re.compile(r"\[\d*(?!nH\]|H\])[A-Za-z]{1,2}(?:H\d?)?\]")  # no charge and no stereo: may be a radical
+# A bracket atom that needs no look at the molecule: a common element, with hydrogens, charge or stereo, no map number.
+_KNOWN_BRACKET = re.compile(r"\[\d*(?:Cl|Br|Si|[CNOSPHFI]|[cnosp])@{0,2}(?:H\d?)?[+-]{0,2}\d?\]")
 _PARAMS = _smiles_params()
 _RAW_PARAMS = _smiles_params(sanitize=False)
 
@@ -107,14 +109,7 @@ def parse(structure: Structure) -> Parsed:
     remarks = list(tidied.remarks)
     mol = _read(tidied)
     _check_cx_groups(tidied, mol, remarks)
-    # A SMILES without brackets, place-holders and query bonds has neither maps, radicals, metals nor queries.
-    plain = (
-        tidied.format is StructureFormat.SMILES
-        and not tidied.cx
-        and not set(tidied.text) & set("[*~")
-        and tidied.text.count("B") - tidied.text.count("Br") < BORON_CLUSTER
-    )
-    variable = _gate(mol, remarks, plain)
+    variable = _gate(mol, remarks, _is_plain(tidied))
     if "@" in tidied.text and tidied.format is StructureFormat.SMILES:
         _warn_lost_chirality(mol, remarks)
     standard = tidied.format is StructureFormat.INCHI and tidied.text.startswith("InChI=1S/")
@@ -126,6 +121,18 @@ def parse(structure: Structure) -> Parsed:
         from_inchi=tidied.format is StructureFormat.INCHI,
         marks=_marks(tidied),
     )
+
+
+def _is_plain(tidied: TidyText) -> bool:
+    """True for a SMILES whose text shows that it holds no map number, radical, metal, place-holder or query."""
+    if tidied.format is not StructureFormat.SMILES or tidied.cx:
+        return False
+    text = tidied.text
+    if "[" in text:
+        if _BARE.search(text):
+            return False
+        text = _KNOWN_BRACKET.sub("", text)
+    return not set(text) & set("[*~") and text.count("B") - text.count("Br") < BORON_CLUSTER
 
 
 def _marks(tidied: TidyText) -> Marks:

@@ -163,6 +163,12 @@ class Core:
 
     query: Mol
     maps: tuple[int, ...]
+    shut: tuple[tuple[int, int], ...]  # place and degree of each atom where a closed reading lets nothing hang
+
+    @property
+    def rings(self) -> int:
+        """Independent rings of the query."""
+        return self.query.GetNumBonds() - self.query.GetNumAtoms() + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +197,9 @@ class Rule:
     not_with: tuple[Mol, ...]
     mass_max: float | None
     elements: frozenset[int] | None
+    foreign: Mol | None  # an atom of no permitted element
+    least_atoms: int
+    least_rings: int
     forced: Reason | None
     carve_outs: tuple[str, ...]
     hits: tuple[str, ...]
@@ -279,7 +288,8 @@ def _rule(file: str, item: dict[str, Any], instrument: str, templates: dict[str,
     positions = tuple(_position(file, where, name, table, templates) for name, table in item.get("positions", {}).items())
     names = {position.name for position in positions}
     bridges = tuple(_bridge(file, where, table, names) for table in item.get("bridges", []))
-    cores = _cores(file, where, item["cores"], item.get("linkers", []))
+    open_maps = frozenset(number for position in positions for number in position.maps)
+    cores = _cores(file, where, item["cores"], item.get("linkers", []), open_maps, item["reading"])
     used = {number for core in cores for number in core.maps}
     unknown = {number for position in positions for number in position.maps} - used
     if unknown:
@@ -289,7 +299,8 @@ def _rule(file: str, item: dict[str, Any], instrument: str, templates: dict[str,
     if item["reading"] not in ("closed", "open"):
         raise DataError(file, where, "reading is closed or open")
     prefilter, gate = item.get("prefilter"), item.get("gate")
-    elements = item.get("elements")
+    elements = None if item.get("elements") is None else frozenset(_element(file, where, e) for e in item["elements"])
+    foreign = query_of(file, where, "[" + ";".join(f"!#{n}" for n in sorted(elements)) + "]") if elements else None
     return Rule(
         id=text_of(file, where, item, "id"),
         instrument=instrument,
@@ -312,7 +323,10 @@ def _rule(file: str, item: dict[str, Any], instrument: str, templates: dict[str,
         named_elsewhere=bool(item.get("named_elsewhere", False)),
         not_with=tuple(query_of(file, where, smarts) for smarts in item.get("not_with", [])),
         mass_max=item.get("mass_max"),
-        elements=None if elements is None else frozenset(_element(file, where, e) for e in elements),
+        elements=elements,
+        foreign=foreign,
+        least_atoms=min(core.query.GetNumAtoms() for core in cores),
+        least_rings=min(core.rings for core in cores),
         forced=Reason(item["forced"]) if "forced" in item else None,
         carve_outs=tuple(item.get("carve_outs", [])),
         hits=tuple(item["hits"]),
@@ -331,12 +345,16 @@ def _element(file: str, where: str, symbol: str) -> int:
         raise DataError(file, where, f"no element {symbol!r}") from error
 
 
-def _cores(file: str, where: str, texts: list[str], linkers: list[str]) -> tuple[Core, ...]:
+def _cores(
+    file: str, where: str, texts: list[str], linkers: list[str], open_maps: frozenset[int], reading: str
+) -> tuple[Core, ...]:
     cores = []
     for text in texts:
         for full in [text.replace("{L}", linker) for linker in linkers] if "{L}" in text else [text]:
             query = query_of(file, where, full)
-            cores.append(Core(query=query, maps=tuple(atom.GetAtomMapNum() for atom in query.GetAtoms())))
+            maps = tuple(atom.GetAtomMapNum() for atom in query.GetAtoms())
+            shut = tuple((a.GetIdx(), a.GetDegree()) for a in query.GetAtoms() if a.GetAtomMapNum() not in open_maps)
+            cores.append(Core(query=query, maps=maps, shut=shut if reading == "closed" else ()))
     if not cores:
         raise DataError(file, where, "no core")
     return tuple(cores)

@@ -13,6 +13,7 @@ from rdkit.Chem.rdchem import Mol
 
 RADIUS = 2
 BITS = 2048
+_SPARE = 12  # ranked beyond the limit, for those that are skipped
 
 _generator: Any = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
 _bulk: Callable[[Any, Sequence[Any]], list[float]] = DataStructs.BulkTanimotoSimilarity
@@ -40,13 +41,19 @@ class FingerprintIndex:
         """
         if limit <= 0 or not self.fingerprints:
             return []
-        values = _bulk(fingerprint(mol), self.fingerprints)
-        # A stable sort keeps ties in order of position.
-        ranked = np.argsort(-np.fromiter(values, dtype=np.float64, count=len(values)), kind="stable").tolist()
-        found: list[tuple[int, float]] = []
-        for position in ranked:
-            if not skip(position):
-                found.append((position, values[position]))
-                if len(found) == limit:
-                    break
-        return found
+        values = np.array(_bulk(fingerprint(mol), self.fingerprints))
+        some = min(len(values), limit + _SPARE)
+        least = values[np.argpartition(values, -some)[-some]]  # all that reach the value of the last are ranked
+        found = _best(values, np.flatnonzero(values >= least), limit, skip)
+        return found if len(found) == limit else _best(values, np.arange(len(values)), limit, skip)
+
+
+def _best(values: Any, positions: Any, limit: int, skip: Callable[[int], bool]) -> list[tuple[int, float]]:
+    found: list[tuple[int, float]] = []
+    # A stable sort keeps ties in order of position.
+    for position in positions[np.argsort(-values[positions], kind="stable")].tolist():
+        if not skip(position):
+            found.append((position, float(values[position])))
+            if len(found) == limit:
+                break
+    return found

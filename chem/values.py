@@ -70,7 +70,7 @@ class Identity:
     isotopic_inchikey: str
     connectivity: str
     flat_smiles: str
-    tautomer_hash: str
+    tautomer_hash: str | None  # a hint, never a key; None where it was not asked for
     formula: str
     monoisotopic_mass: float
     removed: tuple[str, ...]

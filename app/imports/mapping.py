@@ -26,6 +26,9 @@ seriousness = "death"
 
 [values.context_detail]                # old codes of a column's values, carried to the vocabularies
 "Post-mortem" = "post_mortem"
+
+Further: `techniques = [{ split = "Method", by = "[;,]" }]` makes a list of the parts of a cell, and `date_format = "%d.%m.%Y"`
+under [file] says how the file writes days.
 """
 
 from __future__ import annotations
@@ -35,13 +38,19 @@ import json
 import re
 import tomllib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 _FIELD = re.compile(r"\{([^{}]+)\}")
+_SHAPES = {"file": dict, "report": dict, "sample": dict, "substances": list, "cases": list, "values": dict}
 _TOP = {"file", "report", "sample", "substances", "cases", "values"}
 _BLOCK_ONLY = {"split", "skip", "when", "unless_any", "extra_techniques"}
+_DATES = {"date_sampled", "date_received", "date_analysed"}
+_NOTHING: tuple[Any, ...] = ("", None, {}, [])
+Template = Callable[[dict[str, str]], Any]
 _NUMBERS = {"purity_percent", "price", "items", "pss", "value"}
 
 
@@ -61,26 +70,45 @@ class Mapping:
     file: dict[str, Any]
     sha256: str
     _seen: Counter[str] = field(default_factory=Counter)
+    _report: Template = field(init=False)
+    _sample: Template = field(init=False)
+    _blocks: list[tuple[dict[str, Any], Template]] = field(init=False)
+    _cases: list[Template] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._report, self._sample = self._made(self.report), self._made(self.sample)
+        self._blocks = [
+            (block, self._made({key: value for key, value in block.items() if key not in _BLOCK_ONLY}))
+            for block in self.substances
+        ]
+        self._cases = [self._made(case) for case in self.cases]
 
     def report_of(self, row: dict[str, str]) -> dict[str, Any]:
         """The report body of a row. Raises MappingError naming a column that the row has not."""
         digest = row_hash(row)
         self._seen[digest] += 1
         known = {**row, "rowhash": digest[:16], "n": str(self._seen[digest])}
-        body: dict[str, Any] = _clean(self._fill(self.report, known))
-        body["sample"] = _clean(self._fill(self.sample, known))
+        body: dict[str, Any] = self._report(known)
+        body["sample"] = self._sample(known)
         substances: list[dict[str, Any]] = []
-        for block in self.substances:
-            substances.extend(self._substances(block, known, substances))
+        for block, template in self._blocks:
+            substances.extend(self._substances(block, template, known, substances))
         body["substances"] = substances
         if not substances:
             body["outcome"] = "none_detected"
-        cases = [_clean(self._fill(case, known)) for case in self.cases]
+        cases = [case(known) for case in self._cases]
         if cases:
             body["cases"] = cases
         return body
 
-    def _substances(self, block: dict[str, Any], row: dict[str, str], before: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def sample_of(self, row: dict[str, str]) -> dict[str, Any]:
+        """The sample of a row alone. Raises MappingError naming a column that the row has not."""
+        sample: dict[str, Any] = self._sample({**row, "rowhash": "", "n": ""})
+        return sample
+
+    def _substances(
+        self, block: dict[str, Any], template: Template, row: dict[str, str], before: list[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
         if "when" in block and not _holds(block["when"], row):
             return []
         unless = block.get("unless_any")
@@ -93,12 +121,11 @@ class Mapping:
             parts = re.split(split["by_pattern"], cell) if "by_pattern" in split else cell.split(split.get("by", ";"))
             items = [part.strip() for part in parts if part.strip()]
         skip = {s.lower() for s in block.get("skip", [])}
-        template = {key: value for key, value in block.items() if key not in _BLOCK_ONLY}
         found = []
         for item in items:
             if split and item.lower() in skip:
                 continue
-            substance = _clean(self._fill(template, {**row, "item": item}))
+            substance = template({**row, "item": item} if split else row)
             for extra in block.get("extra_techniques", []):
                 if _holds(extra["when"], row) and extra.get("matching", "").lower() in item.lower():
                     substance["techniques"] = [*substance.get("techniques", []), *extra["add"]]
@@ -106,16 +133,53 @@ class Mapping:
                 found.append(substance)
         return found
 
-    def _fill(self, node: Any, row: dict[str, str], name: str = "") -> Any:
+    def _made(self, node: Any, name: str = "") -> Template:
+        """The template of a node, made once: from a row to the value with its fields filled in; what is empty is left out."""
         if isinstance(node, str):
-            text = _FIELD.sub(lambda match: _cell(row, match[1]), node).strip()
-            text = self.values.get(name, {}).get(text, text)
-            return _number(text) if name in _NUMBERS and text else text
+            return self._made_text(node, name)
         if isinstance(node, dict):
-            return {key: self._fill(value, row, key) for key, value in node.items()}
+            members = [(key, self._made(value, key)) for key, value in node.items()]
+            return lambda row: {key: value for key, make in members if (value := make(row)) not in _NOTHING}
         if isinstance(node, list):
-            return [self._fill(value, row, name) for value in node]
-        return node
+            if len(node) == 1 and isinstance(node[0], dict) and set(node[0]) == {"split", "by"}:
+                return self._made_split(node[0]["split"], node[0]["by"], name)
+            parts = [self._made(value, name) for value in node]
+            return lambda row: [value for make in parts if (value := make(row)) not in _NOTHING]
+        return lambda row: node
+
+    def _made_split(self, column: str, by: str, name: str) -> Template:
+        codes = self.values.get(name, {})
+        pattern = re.compile(by)
+        return lambda row: [codes.get(p, p) for part in pattern.split(_cell(row, column)) if (p := part.strip())]
+
+    def _made_text(self, text: str, name: str) -> Template:
+        pieces = _FIELD.split(text)  # texts and names of columns in turn
+        codes, number = self.values.get(name, {}), name in _NUMBERS
+        written = self.file.get("date_format") if name in _DATES else None
+
+        def finished(filled: str) -> Any:
+            filled = codes.get(filled, filled)
+            if written and filled:
+                return _day(filled, written)
+            return _number(filled) if number and filled else filled
+
+        if len(pieces) == 1:
+            fixed = finished(text.strip())
+            return lambda row: fixed
+        if len(pieces) == 3 and not pieces[0] and not pieces[2]:
+            column = pieces[1]
+            if codes or number or written:
+                return lambda row: finished(_cell(row, column))
+            return lambda row: _cell(row, column)
+        return lambda row: finished("".join(p if n % 2 == 0 else _cell(row, p) for n, p in enumerate(pieces)).strip())
+
+
+def _day(text: str, written: str) -> str:
+    """The day in ISO 8601; a text that is written otherwise stays, and the report's own check names it."""
+    try:
+        return datetime.strptime(text, written).date().isoformat()  # noqa: DTZ007 - a calendar day has no zone
+    except ValueError:
+        return text
 
 
 def _number(text: str) -> Any:
@@ -140,16 +204,6 @@ def _holds(condition: dict[str, Any], row: dict[str, str]) -> bool:
     return bool(cell)
 
 
-def _clean(node: Any) -> Any:
-    """Empty texts and objects are absent fields."""
-    if isinstance(node, dict):
-        cleaned = {key: _clean(value) for key, value in node.items()}
-        return {key: value for key, value in cleaned.items() if value not in ("", None, {}, [])}
-    if isinstance(node, list):
-        return [value for value in map(_clean, node) if value not in ("", None, {})]
-    return node
-
-
 def row_hash(row: dict[str, str]) -> str:
     """SHA-256 in hexadecimal over the row's columns and cells, in the order of the columns' names."""
     return hashlib.sha256(json.dumps(sorted(row.items()), ensure_ascii=False).encode()).hexdigest()
@@ -157,27 +211,41 @@ def row_hash(row: dict[str, str]) -> str:
 
 def read_mapping(path: Path) -> Mapping:
     """The mapping of a TOML file. Raises MappingError for a missing part, an unknown key or text that is not TOML."""
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise MappingError(f"{path.name} is not UTF-8 (byte {error.start})") from error
+    return parse_mapping(text, path.name)
+
+
+def parse_mapping(text: str, name: str = "the mapping") -> Mapping:
+    """The mapping of a text. Raises MappingError like `read_mapping`."""
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise MappingError(f"{path.name}: {error}") from error
+        raise MappingError(f"{name}: {error}") from error
     unknown = set(data) - _TOP
     if unknown:
-        raise MappingError(f"{path.name}: unknown part [{sorted(unknown)[0]}]; known are {', '.join(sorted(_TOP))}")
+        raise MappingError(f"{name}: unknown part [{sorted(unknown)[0]}]; known are {', '.join(sorted(_TOP))}")
+    for part, kind in _SHAPES.items():
+        if part in data and not isinstance(data[part], kind):
+            raise MappingError(f"{name}: [{part}] is not a {'table' if kind is dict else 'list of tables'}")
     for part in ("report", "sample"):
-        if not isinstance(data.get(part), dict):
-            raise MappingError(f"{path.name}: [{part}] is missing")
+        if part not in data:
+            raise MappingError(f"{name}: [{part}] is missing")
     if "lab_reference" not in data["report"]:
-        raise MappingError(f'{path.name}: [report] needs lab_reference, for example "{{Case No}}" or "{{rowhash}}-{{n}}"')
+        raise MappingError(f'{name}: [report] needs lab_reference, for example "{{Case No}}" or "{{rowhash}}-{{n}}"')
     if not data.get("substances"):
-        raise MappingError(f"{path.name}: at least one [[substances]] block is needed")
-    return Mapping(
-        report=data["report"],
-        sample=data["sample"],
-        substances=list(data["substances"]),
-        cases=list(data.get("cases", [])),
-        values=dict(data.get("values", {})),
-        file=dict(data.get("file", {})),
-        sha256=hashlib.sha256(text.encode()).hexdigest(),
-    )
+        raise MappingError(f"{name}: at least one [[substances]] block is needed")
+    try:
+        return Mapping(
+            report=data["report"],
+            sample=data["sample"],
+            substances=list(data["substances"]),
+            cases=list(data.get("cases", [])),
+            values=dict(data.get("values", {})),
+            file=dict(data.get("file", {})),
+            sha256=hashlib.sha256(text.encode()).hexdigest(),
+        )
+    except (re.error, TypeError, AttributeError, KeyError) as error:
+        raise MappingError(f"{name}: {error}") from error

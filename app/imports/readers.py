@@ -29,6 +29,11 @@ class Row:
 
 def format_of(path: Path) -> str:
     """The format by the ending. Raises FileError for an unknown one."""
+    return format_of_name(path.name)
+
+
+def format_of_name(name: str) -> str:
+    """The format by the ending of a name. Raises FileError for an unknown one."""
     formats = {
         ".csv": "csv",
         ".tsv": "csv",
@@ -39,9 +44,9 @@ def format_of(path: Path) -> str:
         ".sdf": "sdf",
     }
     try:
-        return formats[path.suffix.lower()]
+        return formats[Path(name).suffix.lower()]
     except KeyError as error:
-        raise FileError(f"{path.name}: the ending is none of {', '.join(sorted(formats))}; give --format") from error
+        raise FileError(f"{name}: the ending is none of {', '.join(sorted(formats))}; give --format") from error
 
 
 def read_rows(path: Path, file_format: str) -> Iterator[Row]:

@@ -16,8 +16,9 @@ from app.auth.permissions import Action, Principal, Role
 from app.body import RawBody, parse_json
 from app.context import AppContext, Context, requires
 from app.intake import queries, service
+from app.intake.curated import decisions_for
 from app.intake.present import present_report
-from app.intake.resolve import check_dates, resolve_report
+from app.intake.resolve import NO_DECISIONS, check_dates, resolve_report
 from app.intake.schemas import ReportIn, WithdrawIn
 from app.intake.sold_as import sold_as_of
 from app.intake.vocabularies import vocabularies
@@ -47,7 +48,12 @@ def _submission(context: AppContext, principal: Principal, body: bytes) -> servi
     report = read_report(body)
     now = context.now()
     check_dates(report, now.date())
-    resolved = resolve_report(report, context.chemistry, now.date())
+    named = [substance.name for substance in report.substances if substance.structure is None and substance.name]
+    decisions = NO_DECISIONS
+    if named:
+        with context.database.read() as session:
+            decisions = decisions_for(session, context.chemistry, named)
+    resolved = resolve_report(report, context.chemistry, now.date(), decisions)
     return service.Submission(
         report=report,
         body=body.decode("utf-8"),

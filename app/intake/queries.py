@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,29 +89,38 @@ def known_before(session: Session, substance: Substance, country: str, laborator
     The widest area without an earlier confirmed or probable detection, nor a line of the operator's history. `WORLD` needs a
     substance absent from the shipped schedules and reference data. A test organisation compares with its own rows too.
     """
-    row = session.execute(
-        _BEFORE,
-        {
-            "substance_id": substance.id,
-            "substance_key": substance.key,
-            "country": country,
-            "region": region_of(country),
-            "org_id": laboratory.org_id,
-            "test": laboratory.test,
-        },
-    ).one()
-    history = row[6:9]
+    row = before(session, substance.id, substance.key, country, laboratory)
+    return Known(
+        first=scope_of(row[0:3], row[6:9], shipped=substance.shipped),
+        first_seen=scope_of(row[3:6], row[6:9], shipped=substance.shipped),
+        other_laboratories=row[9],
+    )
 
-    def scope(in_country: bool, in_region: bool, in_world: bool) -> Scope:
-        if in_country or history[0]:
-            return Scope.NONE
-        if in_region or history[1]:
-            return Scope.COUNTRY
-        if in_world or history[2] or substance.shipped:
-            return Scope.REGION
-        return Scope.WORLD
 
-    return Known(first=scope(*row[0:3]), first_seen=scope(*row[3:6]), other_laboratories=row[9])
+def before(session: Session, substance_id: str, substance_key: str, country: str, laboratory: Principal) -> Sequence[Any]:
+    """Ten values: an earlier detection in country, region, world over everything; the same over what the laboratory may see; the
+    same in the operator's history; other laboratories that it may see.
+    """
+    asked = {
+        "substance_id": substance_id,
+        "substance_key": substance_key,
+        "country": country,
+        "region": region_of(country),
+        "org_id": laboratory.org_id,
+        "test": laboratory.test,
+    }
+    return session.execute(_BEFORE, asked).one()
+
+
+def scope_of(found: Sequence[bool], history: Sequence[bool], *, shipped: bool) -> Scope:
+    """The widest area that is new, from what is known in country, region and world."""
+    if found[0] or history[0]:
+        return Scope.NONE
+    if found[1] or history[1]:
+        return Scope.COUNTRY
+    if found[2] or history[2] or shipped:
+        return Scope.REGION
+    return Scope.WORLD
 
 
 def visible_reports(reader: Principal) -> ColumnElement[bool]:

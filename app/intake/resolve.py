@@ -105,16 +105,26 @@ def resolve_substances(
     Raises Problem (422, with pointers) where a structure is refused: unreadable, empty or too large.
     """
     found: list[ResolvedSubstance] = []
-    errors: list[tuple[StructureProblem, FieldError]] = []
+    problems: list[Problem] = []
     for position, source in enumerate(substances):
         try:
-            found.append(_resolve(position, source, chemistry, today, country, decisions))
-        except _Refused as refusal:
-            errors.append((refusal.problem, FieldError(pointer(["substances", position, *refusal.path]), refusal.detail)))
-    if errors:
-        first, error = errors[0]
-        raise Problem(first.value, f"{error.pointer}: {error.detail}", errors=[e for _, e in errors])
+            found.append(resolve_at(position, source, chemistry, today, country, decisions))
+        except Problem as problem:
+            problems.append(problem)
+    if problems:
+        raise Problem(problems[0].slug, problems[0].detail, errors=[error for p in problems for error in p.errors])
     return found
+
+
+def resolve_at(
+    position: int, source: SubstanceIn, chemistry: Chemistry, today: date, country: str, decisions: Decisions = NO_DECISIONS
+) -> ResolvedSubstance:
+    """What the substance at this position of a report is. Raises Problem (422, with a pointer) where it is refused."""
+    try:
+        return _resolve(position, source, chemistry, today, country, decisions)
+    except _Refused as refusal:
+        error = FieldError(pointer(["substances", position, *refusal.path]), refusal.detail)
+        raise Problem(refusal.problem.value, f"{error.pointer}: {error.detail}", errors=[error]) from refusal
 
 
 class _Refused(Exception):

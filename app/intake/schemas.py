@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -59,6 +60,7 @@ def partial_date(value: str) -> str:
     return value
 
 
+@lru_cache(8192)
 def first_day(value: str) -> date:
     """The first day of a day, month or year."""
     parts = [int(part) for part in value.split("-")]
@@ -138,10 +140,10 @@ class SampleIn(Strict):
     items: Annotated[int, Field(ge=0)] | None = None
     date_received: PartialDate | None = None
     origin: Country | None = None
-    transit: Annotated[list[Country], Field(max_length=20)] = []
+    transit: Annotated[list[Country], Field(max_length=20)] = Field(default_factory=list)
     destination: Country | None = None
-    co_substances: Annotated[list[Text], Field(max_length=50)] = []
-    images: Annotated[list[Text], Field(max_length=20)] = []
+    co_substances: Annotated[list[Text], Field(max_length=50)] = Field(default_factory=list)
+    images: Annotated[list[Text], Field(max_length=20)] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -179,7 +181,7 @@ class SubstanceIn(Strict):
     purity_percent: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
     purity_as: Annotated[str, one_of(v.PURITY_AS)] | None = None
     concentration: Concentration | None = None
-    techniques: Annotated[list[str], Field(max_length=30), AfterValidator(_techniques)] = []
+    techniques: Annotated[list[str], Field(max_length=30), AfterValidator(_techniques)] = Field(default_factory=list)
     schymanski_level: Annotated[str, one_of(v.SCHYMANSKI)] | None = None
     reference_material: Annotated[str, one_of(v.REFERENCE_MATERIALS)] | None = None
     isomers_excluded: Annotated[str, one_of(v.ISOMERS_EXCLUDED)] | None = None
@@ -220,9 +222,9 @@ class CaseIn(Strict):
     intent: Annotated[str, one_of(v.INTENTS)] | None = None
     age_band: Annotated[str, one_of(v.AGE_BANDS)] | None = None
     sex: Annotated[str, one_of(v.SEXES)] | None = None
-    toxidrome: Annotated[list[Annotated[str, one_of(v.TOXIDROMES)]], Field(max_length=9)] = []
+    toxidrome: Annotated[list[Annotated[str, one_of(v.TOXIDROMES)]], Field(max_length=9)] = Field(default_factory=list)
     naloxone: Annotated[str, one_of(v.NALOXONE)] | None = None
-    icd: Annotated[list[str], Field(max_length=20), AfterValidator(_icd)] = []
+    icd: Annotated[list[str], Field(max_length=20), AfterValidator(_icd)] = Field(default_factory=list)
     substances: Annotated[list[CaseSubstanceIn], Field(max_length=50)] | None = None
 
 
@@ -233,7 +235,7 @@ class ReportIn(Strict):
     sample: SampleIn
     substances: Annotated[list[SubstanceIn], Field(max_length=50)]
     outcome: Literal["detected", "none_detected"] = "detected"
-    cases: Annotated[list[CaseIn], Field(max_length=20)] = []
+    cases: Annotated[list[CaseIn], Field(max_length=20)] = Field(default_factory=list)
     date_analysed: PartialDate | None = None
     tlp: Annotated[str, one_of(v.TLP)] = "GREEN"
     sharing_group: Text | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -73,22 +73,44 @@ def store(session: Session, chemistry: Chemistry, submission: Submission) -> dic
             "Correct it with PUT, or send another lab_reference.",
             report_id=existing.id,
         )
-    row = Report(
-        id=new_id(),
-        org_id=principal.org_id,
-        lab_reference=report.lab_reference,
-        version=1,
-        outcome=report.outcome,
-        tlp=report.tlp,
-        country=report.sample.country,
-        historical=submission.historical,
-        received_at=submission.received_at,
-        updated_at=submission.received_at,
-        import_id=submission.import_id,
-        answer={},
-    )
+    row = Report(**report_values(submission), answer={})
     session.add(row)
     return _store_version(session, chemistry, submission, row, kind="created", reason=None)
+
+
+def report_values(submission: Submission) -> dict[str, Any]:
+    """The row of a new report, without its answer."""
+    report = submission.report
+    return {
+        "id": new_id(),
+        "org_id": submission.principal.org_id,
+        "lab_reference": report.lab_reference,
+        "version": 1,
+        "state": "active",
+        "outcome": report.outcome,
+        "tlp": report.tlp,
+        "country": report.sample.country,
+        "historical": submission.historical,
+        "received_at": submission.received_at,
+        "updated_at": submission.received_at,
+        "import_id": submission.import_id,
+    }
+
+
+def version_values(
+    submission: Submission, report_id: str, version: int, kind: str, reason: str | None, sha256: str | None = None
+) -> dict[str, Any]:
+    """The row of a version: the text as sent, with its hash."""
+    return {
+        "report_id": report_id,
+        "version": version,
+        "kind": kind,
+        "body": submission.body,
+        "body_sha256": sha256 or _sha256(submission.body),
+        "reason": reason,
+        "actor": submission.principal.actor,
+        "created_at": submission.received_at,
+    }
 
 
 def correct(session: Session, chemistry: Chemistry, submission: Submission, row: Report) -> dict[str, Any]:
@@ -139,14 +161,10 @@ def _store_version(
     session: Session, chemistry: Chemistry, submission: Submission, row: Report, *, kind: str, reason: str | None
 ) -> dict[str, Any]:
     report, principal, now = submission.report, submission.principal, submission.received_at
-    session.add(
-        ReportVersion(
-            report_id=row.id, version=row.version, kind=kind, body=submission.body, body_sha256=_sha256(submission.body),
-            reason=reason, actor=principal.actor, created_at=now,
-        )
-    )  # fmt: skip
+    session.add(ReportVersion(**version_values(submission, row.id, row.version, kind, reason)))
     sample = session.scalar(select(Sample).where(Sample.report_id == row.id)) or Sample(report_id=row.id)
-    _fill_sample(sample, report)
+    for name, value in sample_values(report).items():
+        setattr(sample, name, value)
     session.add(sample)
     session.flush()
 
@@ -158,13 +176,15 @@ def _store_version(
         known = NOTHING_KNOWN
         if substance is not None and item.source.relation == "parent":
             known = queries.known_before(session, substance, report.sample.country, principal)
-        detection = _detection_row(row, item, substance, submission, chemistry.version)
+        detection = Detection(
+            **detection_values(row.id, row.version, item, substance.id if substance else None, submission, chemistry.version)
+        )
         detections.append(detection)
         counts = item.confidence in queries.COUNTED and item.source.relation == "parent" and item.resolution != "class"
         facts.append(_detection_facts(detection, item, substance, known.first if counts else Scope.NONE))
         answers.append(_substance_answer(item, substance, known))
         if item.curation_reason:
-            _queue_for_curation(session, item, now)
+            queue_for_curation(session, item, now)
     session.add_all(detections)
     session.flush()
     cases = _store_cases(session, row, submission, detections)
@@ -179,7 +199,7 @@ def _store_version(
         "version": row.version,
         "state": row.state,
         "lab_reference": row.lab_reference,
-        "received_at": _rfc3339(row.received_at),
+        "received_at": rfc3339(row.received_at),
         "alerts": alert_ids,
         "substances": answers,
     }
@@ -188,33 +208,42 @@ def _store_version(
     return answer
 
 
-def _rfc3339(moment: datetime) -> str:
+def rfc3339(moment: datetime) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _sample_time(report: ReportIn, now: datetime) -> datetime:
+def sample_time(report: ReportIn, now: datetime) -> datetime:
     day = first_day(report.sample.date_sampled)
     return datetime(day.year, day.month, day.day, tzinfo=now.tzinfo)
 
 
-def _fill_sample(sample: Sample, report: ReportIn) -> None:
+def is_quiet(submission: Submission) -> bool:
+    """Whether the report raises nothing: imported as historical, or received more than 180 days after its sample."""
+    now = submission.received_at
+    return submission.historical or now - sample_time(submission.report, now) > OLD_AFTER
+
+
+def sample_values(report: ReportIn) -> dict[str, Any]:
+    """The columns of a sample, without its ids."""
     given = report.sample
-    sample.country = given.country
-    sample.subdivision = given.subdivision
-    sample.date_sampled = given.date_sampled
-    sample.date_precision = date_precision(given.date_sampled)
-    sample.sampled_on = first_day(given.date_sampled)
-    sample.context = given.context
-    sample.context_detail = given.context_detail
-    sample.matrix = given.matrix
-    sample.form = given.form
-    sample.sold_as = given.sold_as
-    sample.quantity_value = given.quantity.value if given.quantity else None
-    sample.quantity_unit = given.quantity.unit if given.quantity else None
-    sample.quantity_basis = given.quantity.basis if given.quantity else None
-    sample.origin = given.origin
-    sample.transit = list(given.transit)
-    sample.destination = given.destination
+    return {
+        "country": given.country,
+        "subdivision": given.subdivision,
+        "date_sampled": given.date_sampled,
+        "date_precision": date_precision(given.date_sampled),
+        "sampled_on": first_day(given.date_sampled),
+        "context": given.context,
+        "context_detail": given.context_detail,
+        "matrix": given.matrix,
+        "form": given.form,
+        "sold_as": given.sold_as,
+        "quantity_value": given.quantity.value if given.quantity else None,
+        "quantity_unit": given.quantity.unit if given.quantity else None,
+        "quantity_basis": given.quantity.basis if given.quantity else None,
+        "origin": given.origin,
+        "transit": list(given.transit),
+        "destination": given.destination,
+    }
 
 
 def _insert(session: Session, table: Any) -> Any:
@@ -286,57 +315,81 @@ def _store_names(session: Session, row: Substance, new: NewSubstance, item: Reso
         )
 
 
-def _detection_row(
-    row: Report, item: ResolvedSubstance, substance: Substance | None, submission: Submission, version: str
-) -> Detection:
+def detection_values(
+    report_id: str,
+    report_version: int,
+    item: ResolvedSubstance,
+    substance_id: str | None,
+    submission: Submission,
+    version: str,
+    written: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The row of a detection. `written` are its JSON columns where they were made before, from the same item."""
     source, report = item.source, submission.report
     sampled = first_day(report.sample.date_sampled)
-    return Detection(
-        id=new_id(),
-        report_id=row.id,
-        position=item.position,
-        substance_id=substance.id if substance else None,
-        resolution=item.resolution,
-        resolution_class=item.group,
-        candidates=item.candidates,
-        reported_name=source.name,
-        reported_cas=source.cas,
-        reported_structure=source.structure.model_dump(exclude_none=True) if source.structure else None,
-        relation=source.relation,
-        abundance=source.abundance,
-        purity_percent=source.purity_percent,
-        purity_as=source.purity_as,
-        concentration=source.concentration.model_dump() if source.concentration else None,
-        techniques=list(item.techniques),
-        schymanski_level=source.schymanski_level,
-        reference_material=source.reference_material,
-        isomers_excluded=source.isomers_excluded,
-        confidence=item.confidence,
-        identity=to_json(item.assessment.identity) if item.assessment else None,
-        matches=item.matches,
-        legal_status=item.legal_status,
-        warnings=item.warnings,
-        engine_version=version,
-        org_id=row.org_id,
-        country=report.sample.country,
-        region=region_of(report.sample.country),
-        sampled_on=sampled,
-        month=f"{sampled:%Y-%m}",
-        context=report.sample.context,
-        received_at=submission.received_at,
-        tlp=report.tlp,
-        test=submission.principal.test,
-        counted=True,
-        report_version=row.version,
-    )
+    return {
+        "id": new_id(),
+        "report_id": report_id,
+        "position": item.position,
+        "substance_id": substance_id,
+        "resolution": item.resolution,
+        "resolution_class": item.group,
+        "reported_name": source.name,
+        "reported_cas": source.cas,
+        "relation": source.relation,
+        "abundance": source.abundance,
+        "purity_percent": source.purity_percent,
+        "purity_as": source.purity_as,
+        "concentration": source.concentration.model_dump() if source.concentration else None,
+        "schymanski_level": source.schymanski_level,
+        "reference_material": source.reference_material,
+        "isomers_excluded": source.isomers_excluded,
+        "confidence": item.confidence,
+        "legal_status": item.legal_status,
+        "engine_version": version,
+        "org_id": submission.principal.org_id,
+        "country": report.sample.country,
+        "region": region_of(report.sample.country),
+        "sampled_on": sampled,
+        "month": f"{sampled:%Y-%m}",
+        "context": report.sample.context,
+        "received_at": submission.received_at,
+        "tlp": report.tlp,
+        "test": submission.principal.test,
+        "counted": True,
+        "report_version": report_version,
+        **(json_columns(item) if written is None else written),
+    }
+
+
+def json_columns(item: ResolvedSubstance) -> dict[str, Any]:
+    """The columns of a detection that hold JSON and follow from the text alone."""
+    structure = item.source.structure
+    return {
+        "candidates": item.candidates,
+        "techniques": list(item.techniques),
+        "identity": to_json(item.assessment.identity) if item.assessment else None,
+        "matches": item.matches,
+        "warnings": item.warnings,
+        "reported_structure": structure.model_dump(exclude_none=True) if structure else None,
+    }
 
 
 def _substance_answer(item: ResolvedSubstance, substance: Substance | None, known: queries.Known) -> dict[str, Any]:
-    found = item.assessment
-    answer = {
+    return {
         "index": item.position,
         "substance_id": substance.id if substance else None,
         "name": substance.name if substance else None,
+        "first_in": known.first_seen.value,
+        "other_labs": known.other_laboratories,
+        **lasting_answer(item),
+    }
+
+
+def lasting_answer(item: ResolvedSubstance) -> dict[str, Any]:
+    """The part of the answer on a substance that does not depend on what was reported before."""
+    found = item.assessment
+    answer = {
         "reported_name": item.source.name,
         "resolution": item.resolution,
         "class": item.group,
@@ -348,8 +401,6 @@ def _substance_answer(item: ResolvedSubstance, substance: Substance | None, know
         "matches": item.matches,
         "candidates": item.candidates,
         "analogues": to_json(found.analogues) if found else [],
-        "first_in": known.first_seen.value,
-        "other_labs": known.other_laboratories,
         "warnings": item.warnings,
     }
     if item.suggestions:
@@ -357,8 +408,8 @@ def _substance_answer(item: ResolvedSubstance, substance: Substance | None, know
     return answer
 
 
-def _queue_for_curation(session: Session, item: ResolvedSubstance, now: datetime) -> None:
-    """One row a label, with how often it came."""
+def queue_for_curation(session: Session, item: ResolvedSubstance, now: datetime, *, times: int = 1) -> None:
+    """One row a label, with how often it came. What an analyst decided on it stands."""
     label = item.label[:400] or "(no name)"
     statement = _insert(session, CurationItem).values(
         id=new_id(),
@@ -366,53 +417,69 @@ def _queue_for_curation(session: Session, item: ResolvedSubstance, now: datetime
         label=label,
         reason=(item.curation_reason or "")[:40],
         candidates=item.candidates or item.suggestions,
-        reports=1,
+        reports=times,
         state="open",
         first_seen=now,
         last_seen=now,
     )
     session.execute(
-        statement.on_conflict_do_update(index_elements=["folded"], set_={"reports": CurationItem.reports + 1, "last_seen": now})
+        statement.on_conflict_do_update(
+            index_elements=["folded"], set_={"reports": CurationItem.reports + times, "last_seen": now}
+        )
     )
 
 
-def _store_cases(session: Session, row: Report, submission: Submission, detections: list[Detection]) -> list[CaseFacts]:
+def case_rows(
+    submission: Submission, report_id: str, report_version: int, detections: Sequence[tuple[str, str]]
+) -> list[tuple[dict[str, Any], dict[int, str]]]:
+    """The rows of the cases, each with the role of the detections it names by their position.
+
+    `detections` are (id, relation) in the order of their positions.
+    """
     report = submission.report
     sampled = first_day(report.sample.date_sampled)
-    facts = []
+    found = []
     # case rows are at least AMBER whatever the report says
     label = report.tlp if tlp_rank(report.tlp) >= tlp_rank("AMBER") else "AMBER"
     for position, given in enumerate(report.cases):
         if given.substances is not None:
             roles = {reference.index: reference.role for reference in given.substances}
         else:
-            roles = {d.position: given.role for d in detections if d.relation == "parent"}
+            roles = {index: given.role for index, (_, relation) in enumerate(detections) if relation == "parent"}
         same_country = given.country in (None, report.sample.country)
-        case = HarmCase(
-            id=new_id(),
-            report_id=row.id,
-            position=position,
-            country=given.country or report.sample.country,
-            subdivision=report.sample.subdivision if same_country else None,
-            month=given.month or f"{sampled:%Y-%m}",
-            seriousness=given.seriousness,
-            role=given.role,
-            exposure_evidence=given.exposure_evidence,
-            route=given.route,
-            pss=given.pss,
-            outcome=given.outcome,
-            intent=given.intent,
-            age_band=given.age_band,
-            sex=given.sex,
-            toxidrome=list(given.toxidrome),
-            naloxone=given.naloxone,
-            icd=list(given.icd),
-            tlp=label,
-            test=submission.principal.test,
-            counted=True,
-            report_version=row.version,
-            received_at=submission.received_at,
-        )
+        values = {
+            "id": new_id(),
+            "report_id": report_id,
+            "position": position,
+            "country": given.country or report.sample.country,
+            "subdivision": report.sample.subdivision if same_country else None,
+            "month": given.month or f"{sampled:%Y-%m}",
+            "seriousness": given.seriousness,
+            "role": given.role,
+            "exposure_evidence": given.exposure_evidence,
+            "route": given.route,
+            "pss": given.pss,
+            "outcome": given.outcome,
+            "intent": given.intent,
+            "age_band": given.age_band,
+            "sex": given.sex,
+            "toxidrome": list(given.toxidrome),
+            "naloxone": given.naloxone,
+            "icd": list(given.icd),
+            "tlp": label,
+            "test": submission.principal.test,
+            "counted": True,
+            "report_version": report_version,
+            "received_at": submission.received_at,
+        }
+        found.append((values, roles))
+    return found
+
+
+def _store_cases(session: Session, row: Report, submission: Submission, detections: list[Detection]) -> list[CaseFacts]:
+    facts = []
+    for values, roles in case_rows(submission, row.id, row.version, [(d.id, d.relation) for d in detections]):
+        case = HarmCase(**values)
         session.add(case)
         session.flush()
         session.add_all(
@@ -482,7 +549,7 @@ def _facts(
         tlp=report.tlp,
         received_at=now,
         test=principal.test,
-        quiet=submission.historical or now - _sample_time(report, now) > OLD_AFTER,
+        quiet=is_quiet(submission),
         new_laboratory=(earlier or 0) <= NEW_LABORATORY_REPORTS,
         flagged=bool(flagged),
         sold_as=report.sample.sold_as,

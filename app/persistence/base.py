@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +22,17 @@ NAMING = {
 
 Id = String(26)
 Json = JSON().with_variant(JSONB(), "postgresql")
+
+
+class JsonText(str):
+    """A value of a JSON column that was written as text before: it goes into the database as it is."""
+
+    __slots__ = ()
+
+
+def dump_json(value: Any) -> str:
+    """What the engines write JSON columns with."""
+    return value if type(value) is JsonText else json.dumps(value)
 
 
 def new_id() -> str:

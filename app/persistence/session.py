@@ -11,6 +11,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.persistence.base import dump_json
+
 BUSY_TIMEOUT_MS = 10_000
 
 
@@ -26,7 +28,7 @@ def make_engine(url: str, *, pool_size: int = 20) -> Engine:
     `check_durability`.
     """
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_size=pool_size, max_overflow=10, pool_pre_ping=True)
+        return create_engine(url, pool_size=pool_size, max_overflow=10, pool_pre_ping=True, json_serializer=dump_json)
 
     database = make_url(url).database
     if database and database != ":memory:":
@@ -35,6 +37,7 @@ def make_engine(url: str, *, pool_size: int = 20) -> Engine:
         url,
         pool_size=pool_size,
         max_overflow=10,
+        json_serializer=dump_json,
         connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000},
     )
 

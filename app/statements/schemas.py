@@ -110,10 +110,10 @@ class IncidentIn(Strict):
     kind: Annotated[str, one_of(v.INCIDENT_KINDS)]
     date: PartialDate
     country: Country | None = None
-    substances: Annotated[list[IncidentSubstanceIn], Field(max_length=50, default_factory=list)]
+    substances: Annotated[list[IncidentSubstanceIn], Field(max_length=50)] = Field(default_factory=list)
     quantity: IncidentQuantity | None = None
     origin: Country | None = None
-    transit: Annotated[list[Country], Field(max_length=20, default_factory=list)]
+    transit: Annotated[list[Country], Field(max_length=20)] = Field(default_factory=list)
     destination: Country | None = None
     mode: Annotated[str, one_of(v.TRANSPORT_MODES)] | None = None
     concealment: Text | None = None

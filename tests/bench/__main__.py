@@ -11,9 +11,9 @@ import sys
 
 import rdkit
 
-from tests.bench import chem, screening
+from tests.bench import chem, imports, screening
 
-BENCHES = {"chem": chem.main, "screening": screening.main}
+BENCHES = {"chem": chem.main, "screening": screening.main, "imports": imports.main}
 
 
 def main() -> None:

@@ -15,7 +15,8 @@ from app.auth import accounts
 from app.auth.permissions import Principal
 from app.imports.mapping import MappingError, read_mapping, row_hash
 from app.imports.readers import FileError, format_of, read_rows
-from app.imports.service import Outcome, RejectFile, run_import
+from app.imports.rejects import RejectFile
+from app.imports.service import Outcome, run_import
 from app.persistence.models import Alert, Detection, HarmCase, ImportJob, Organisation, Report, Substance
 from tests.conftest import Service
 
