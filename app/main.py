@@ -87,6 +87,7 @@ def create_app(settings: Settings, *, context: AppContext | None = None, run_wor
         if worker is not None:
             worker.stop()
         follower.stop()
+        context.structures.close()
         context.chemistry.close()
         context.database.dispose()
 

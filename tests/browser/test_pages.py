@@ -40,6 +40,14 @@ def _screened(page: Page, base: str) -> None:
     expect(page.get_by_role("heading", name="Results")).to_be_visible()
 
 
+def _by_structure(page: Page, base: str) -> None:
+    page.goto(base + "/structure-search")
+    page.get_by_label("SMILES, InChI or molfile").fill("C1CCNCC1")
+    page.get_by_label("Look for").select_option("substructure")
+    page.get_by_role("button", name="Search", exact=True).last.click()
+    expect(page.get_by_role("heading", name="Results")).to_be_visible()
+
+
 SUBSTANCE = _follow("/substances?q=4-FF", "main .row-title")
 PAGES: dict[str, tuple[str | None, Callable[[Page, str], None]]] = {
     "public overview": (None, _goto("/")),
@@ -61,6 +69,8 @@ PAGES: dict[str, tuple[str | None, Callable[[Page, str], None]]] = {
     "retracted alert": (LAB, _follow("/inbox?show=all", "[data-open] >> text=by mistake")),
     "reports": (LAB, _goto("/reports")),
     "report": (LAB, _follow("/reports", "main .row-title")),
+    "structure search": (LAB, _goto("/structure-search")),
+    "found by structure": (LAB, _by_structure),
     "screening": (LAB, _goto("/screening")),
     "screened": (LAB, _screened),
     "account": (LAB, _goto("/account?saved=true")),
