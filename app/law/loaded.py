@@ -19,9 +19,9 @@ from app.persistence.tasks import insert_once, task_values
 from app.settings import Settings
 from chem.editions import boundaries, content_hash, plain
 from chem.engine import Engine
-from chem.errors import DataError
+from chem.errors import DataError, StructureError, StructureProblem
 from chem.stored import identity_from_json
-from chem.values import Assessment, LegalStatus, Match, to_json
+from chem.values import Assessment, Identity, LegalStatus, Match, Structure, StructureFormat, to_json
 
 MOST_SHOWN = 500
 
@@ -62,6 +62,7 @@ class Difference:
     substances_matched: int
     substances: tuple[Change, ...]
     substances_changed: int
+    substances_unreadable: int
 
     def document(self) -> dict[str, Any]:
         found: dict[str, Any] = to_json(asdict(self))
@@ -138,19 +139,25 @@ def difference(
     instrument = str(document["instrument"])
     as_of = max(today, *boundaries(document)[:1])
     changes: list[Change] = []
-    matched = 0
+    matched = unreadable = 0
     known = instrument in {info.id for info in before.instruments()}
     conditions = [Substance.merged_into.is_(None), *([visible] if visible is not None else [])]
     rows = session.execute(
-        select(Substance.id, Substance.name, Substance.identity).where(*conditions).order_by(Substance.name, Substance.id)
+        select(Substance.id, Substance.name, Substance.identity, Substance.smiles)
+        .where(*conditions)
+        .order_by(Substance.name, Substance.id)
     )
-    for substance_id, name, identity in rows:
+    for substance_id, name, identity, smiles in rows:
         if not identity:
             continue
+        try:
+            told = identity_of(before, identity, smiles)
+            old = before.assess_identity(told, as_of=as_of, instruments=(instrument,), analogues=0) if known else None
+            new = after.assess_identity(told, as_of=as_of, instruments=(instrument,), analogues=0)
+        except StructureError:
+            unreadable += 1
+            continue
         matched += 1
-        told = identity_from_json(identity)
-        old = before.assess_identity(told, as_of=as_of, instruments=(instrument,), analogues=0) if known else None
-        new = after.assess_identity(told, as_of=as_of, instruments=(instrument,), analogues=0)
         old_matches, new_matches = _lines(old.matches if old else ()), _lines(new.matches)
         if old_matches != new_matches:
             changes.append(
@@ -173,7 +180,18 @@ def difference(
         substances_matched=matched,
         substances=tuple(changes[:MOST_SHOWN]),
         substances_changed=len(changes),
+        substances_unreadable=unreadable,
     )
+
+
+def identity_of(engine: Engine, stored: Mapping[str, Any], smiles: str | None) -> Identity:
+    """The identity as stored; where an earlier version left it incomplete, that of the stored parent. Raises StructureError."""
+    try:
+        return identity_from_json(stored)
+    except (KeyError, TypeError) as error:
+        if smiles is None:
+            raise StructureError(StructureProblem.UNDEFINED, "neither identity nor parent is stored") from error
+        return engine.identify(Structure(format=StructureFormat.SMILES, text=smiles))
 
 
 def _status(assessment: Assessment | None, instrument: str) -> str:

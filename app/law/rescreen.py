@@ -22,11 +22,10 @@ from app.context import AppContext
 from app.intake.queries import un_status
 from app.intake.schemas import StructureIn
 from app.law.changes import announce, statuses
-from app.law.loaded import enqueue_rescreen, refresh
+from app.law.loaded import enqueue_rescreen, identity_of, refresh
 from app.persistence.models import Detection, ServiceState, Substance, Task
 from app.persistence.tasks import insert_once, task_values
 from chem.errors import StructureError
-from chem.stored import identity_from_json
 from chem.values import to_json
 
 BATCH = 25
@@ -179,8 +178,9 @@ def _substance(
     old = (row.matches, row.legal_status)
     if row.identity:
         try:
-            found = chemistry.engine.assess_identity(identity_from_json(row.identity), as_of=as_of, analogues=0)
-        except (StructureError, KeyError, TypeError):
+            told = identity_of(chemistry.engine, row.identity, row.smiles)
+            found = chemistry.engine.assess_identity(told, as_of=as_of, analogues=0)
+        except StructureError:
             return replace(progress, failed=progress.failed + 1)
         row.matches, row.legal_status = to_json(found.matches), un_status(found).value
     else:
@@ -210,7 +210,8 @@ def _detections(session: Session, chemistry: Chemistry, substance: Substance, as
             key = (json.dumps(row.identity, sort_keys=True), row.country)
             if key not in known:
                 home = chemistry.home_of(row.country)
-                found = chemistry.engine.assess_identity(identity_from_json(row.identity), as_of=as_of, analogues=0, home=home)
+                told = identity_of(chemistry.engine, row.identity, substance.smiles)
+                found = chemistry.engine.assess_identity(told, as_of=as_of, analogues=0, home=home)
                 known[key] = (to_json(found.matches), found.legal_status.value)
             row.matches, row.legal_status = known[key]
         row.engine_version = chemistry.version

@@ -10,6 +10,7 @@ from app.auth.sessions import SignInNeeded
 from app.auth.throttle import SignInThrottle
 from app.context import AppContext
 from app.intake import pages as intake_pages
+from app.law import pages as law_pages
 from app.notifications import pages as alert_pages
 from app.problems import PageRenderer
 from app.screening import pages as screening_pages
@@ -29,6 +30,7 @@ ROUTERS = (
     alert_pages.router,
     intake_pages.router,
     screening_pages.router,
+    law_pages.router,
 )
 
 

@@ -48,6 +48,13 @@ def _by_structure(page: Page, base: str) -> None:
     expect(page.get_by_role("heading", name="Results")).to_be_visible()
 
 
+def _rule_tried(page: Page, base: str) -> None:
+    page.goto(base + "/law/rule?id=de-npsg/2.1-oxindole")
+    page.get_by_label("SMILES").fill("CN1C(=O)C(=NNC(=O)c2ccccc2)c2ccccc12")
+    page.get_by_role("button", name="Try", exact=True).click()
+    expect(page.get_by_role("heading", name="Verdict")).to_be_visible()
+
+
 SUBSTANCE = _follow("/substances?q=4-FF", "main .row-title")
 PAGES: dict[str, tuple[str | None, Callable[[Page, str], None]]] = {
     "public overview": (None, _goto("/")),
@@ -69,6 +76,11 @@ PAGES: dict[str, tuple[str | None, Callable[[Page, str], None]]] = {
     "retracted alert": (LAB, _follow("/inbox?show=all", "[data-open] >> text=by mistake")),
     "reports": (LAB, _goto("/reports")),
     "report": (LAB, _follow("/reports", "main .row-title")),
+    "law": (None, _goto("/law")),
+    "law, operator": (ANALYST, _goto("/law")),
+    "instrument": (None, _goto("/law/instruments/DE-NPSG")),
+    "class rule": (LAB, _goto("/law/rule?id=de-npsg/2.1-oxindole")),
+    "class rule tried": (LAB, _rule_tried),
     "structure search": (LAB, _goto("/structure-search")),
     "found by structure": (LAB, _by_structure),
     "screening": (LAB, _goto("/screening")),
