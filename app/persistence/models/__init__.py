@@ -12,6 +12,7 @@ from app.persistence.models.alerting import (
     Body,
     FeedItem,
     Measure,
+    SeriesEvaluation,
     Subscription,
     Task,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "ReportVersion",
     "Sample",
     "ScheduleEdition",
+    "SeriesEvaluation",
     "ServiceState",
     "Subscription",
     "Substance",
