@@ -1,6 +1,6 @@
 """Editions that an administrator loads
 
-Revision: 0003_editions, after 0002_intake
+Revision: 0004_editions, after 0003_signals
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from sqlalchemy.dialects import postgresql
 
 from alembic import op
 
-revision = "0003_editions"
-down_revision = "0002_intake"
+revision = "0004_editions"
+down_revision = "0003_signals"
 branch_labels = None
 depends_on = None
 
