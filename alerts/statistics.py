@@ -37,13 +37,16 @@ SCAN_LEAST = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """One evaluation of a series. `window` is in weeks, `observed` the count in it, `expected` its mean under the baseline."""
+    """One evaluation of a series. `window` is in weeks, `observed` the count in it, `expected` and `variance` those of a count
+    under the baseline.
+    """
 
     alarm: bool
     method: str
     window: int
     observed: int
     expected: float
+    variance: float
     dispersion: float
     p: float
 
@@ -113,6 +116,7 @@ def sparse_verdicts(weeks: Sequence[int], *, class_mean: float | None, tests: Se
                 window=window,
                 observed=observed,
                 expected=expected,
+                variance=variance,
                 dispersion=phi,
                 p=p,
             )
@@ -139,6 +143,7 @@ def short_verdict(weeks: Sequence[int], *, window: int = 4) -> Verdict:
         window=window,
         observed=later,
         expected=float(earlier),
+        variance=float(earlier),
         dispersion=1.0,
         p=p,
     )
@@ -163,6 +168,7 @@ def established_verdicts(weeks: Sequence[int], *, tests: Sequence[float] | None 
             window=window,
             observed=int(found.observed[0, place]),
             expected=float(found.mean[0, place]),
+            variance=float(found.variance[0, place]),
             dispersion=float(found.dispersion[0]),
             p=float(found.p[0, place]),
         )
@@ -262,3 +268,44 @@ def _poisson(source: random.Random, mean: float) -> int:
         product *= source.random()
         count += 1
     return count
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What one week was expected to hold, from the weeks before it: the mean, and the least count that alarms by itself."""
+
+    mean: float
+    limit: int
+
+
+def expectations(
+    weeks: Sequence[int], *, class_mean: float | None, tests: Sequence[float] | None = None, last: int = 52
+) -> list[Expectation | None]:
+    """The expectation of each of the last weeks, oldest first, as it was when that week was tested; None in a short history."""
+    found: list[Expectation | None] = []
+    for stop in range(max(0, len(weeks) - last) + 1, len(weeks) + 1):
+        known, done = weeks[:stop], None if tests is None else tests[:stop]
+        if stop < SHORT_HISTORY:
+            found.append(None)
+        elif is_established(known):
+            expected = regression.expected([known], None if done is None else [done])
+            mean, variance = float(expected.mean[0, 0]), float(expected.variance[0, 0])
+            found.append(Expectation(mean, _least_alarm(mean, variance, regression.ALARM_P, regression.LEAST_COUNT[0])))
+        else:
+            one = sparse_verdicts(known, class_mean=class_mean, tests=done)[0]
+            found.append(Expectation(one.expected, _least_alarm(one.expected, one.variance, ALARM_P, 2)))
+    return found
+
+
+def _least_alarm(mean: float, variance: float, p: float, least: int) -> int:
+    """The smallest count, at least `least`, whose tail is below p: found by doubling and halving."""
+    low, high = least - 1, max(least, math.ceil(mean) * 2)
+    while negative_binomial_tail(high, mean, variance) >= p:
+        low, high = high, high * 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        if middle >= least and negative_binomial_tail(middle, mean, variance) < p:
+            high = middle
+        else:
+            low = middle
+    return high

@@ -15,7 +15,7 @@ from app.notifications import pages as alert_pages
 from app.problems import PageRenderer
 from app.screening import pages as screening_pages
 from app.substances import pages as substance_pages
-from app.substances import structure_pages
+from app.substances import signal_pages, structure_pages
 from app.web import charts, docs_page, overview, problem_pages, static
 from app.web.security import SecurityHeaders
 
@@ -27,6 +27,7 @@ ROUTERS = (
     overview.router,
     substance_pages.router,
     structure_pages.router,
+    signal_pages.router,
     alert_pages.router,
     intake_pages.router,
     screening_pages.router,

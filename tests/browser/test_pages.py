@@ -56,6 +56,13 @@ def _rule_tried(page: Page, base: str) -> None:
 
 
 SUBSTANCE = _follow("/substances?q=4-FF", "main .row-title")
+
+
+def _signal(page: Page, site: str) -> None:
+    SUBSTANCE(page, site)
+    page.goto(f"{page.url}/signals/DE")
+
+
 PAGES: dict[str, tuple[str | None, Callable[[Page, str], None]]] = {
     "public overview": (None, _goto("/")),
     "sign-in": (None, _goto("/sign-in")),
@@ -67,6 +74,7 @@ PAGES: dict[str, tuple[str | None, Callable[[Page, str], None]]] = {
     "overview": (AUTHORITY, _goto("/")),
     "substance": (AUTHORITY, SUBSTANCE),
     "unscheduled substance": (LAB, _follow("/substances?q=2-MMC", "main .row-title")),
+    "weekly series": (LAB, _signal),
     "material": (LAB, _follow("/substances?q=Opium", "main .row-title")),
     "inbox": (AUTHORITY, _goto("/inbox")),
     "inbox, filtered": (AUTHORITY, _goto("/inbox?show=all&level=4")),
