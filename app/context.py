@@ -35,14 +35,19 @@ class AppContext:
     rates: RateLimiter = field(init=False)
     addresses: RateLimiter = field(init=False)
     box: SecretBox = field(init=False)
+    structures: Any = field(init=False)  # an app.substances.structures.StructureIndex
     wake_worker: Callable[[], None] = field(default=lambda: None)
     demo: bool = False
+    editions: int = 0  # how many loaded editions the chemistry holds
 
     def __post_init__(self) -> None:
+        from app.substances.structures import StructureIndex  # it needs this module
+
         self.rates = RateLimiter(self.settings.rate_limit)
         self.addresses = RateLimiter(self.settings.address_limit)
         self.box = SecretBox(self.secret, *self.settings.previous_secrets())
         self.database.clock = lambda: self.now()
+        self.structures = StructureIndex(self.database)
 
 
 def get_context(request: Request) -> AppContext:

@@ -23,6 +23,7 @@ from alerts.render import iso
 from app.audit.seals import seal_due
 from app.auth.throttle import forget_failures
 from app.context import AppContext
+from app.law.rescreen import enqueue_if_stale
 from app.notifications.evaluation_queue import enqueue_daily
 from app.notifications.mailing import enqueue_digests
 from app.persistence.models import Attempt, IdempotencyRecord, Subscription, Task
@@ -143,6 +144,7 @@ def tick_handler(context: AppContext) -> Callable[[TaskItem], Result]:
                     enqueue_daily(session, datetime.fromisoformat(task.payload["nominal"]), now)
                 case "housekeeping":
                     housekeeping(session, now)
+                    enqueue_if_stale(session, context.chemistry.version, now)
                 case "seal":
                     seal_due(session, now)
                 case other:

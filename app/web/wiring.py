@@ -11,10 +11,12 @@ from app.auth.sessions import SignInNeeded
 from app.auth.throttle import SignInThrottle
 from app.context import AppContext
 from app.intake import pages as intake_pages
+from app.law import pages as law_pages
 from app.notifications import pages as alert_pages
 from app.problems import PageRenderer
 from app.screening import pages as screening_pages
 from app.substances import pages as substance_pages
+from app.substances import signal_pages, structure_pages
 from app.web import charts, docs_page, overview, problem_pages, static
 from app.web.security import SecurityHeaders
 
@@ -27,9 +29,12 @@ ROUTERS = (
     admin_pages.router,
     overview.router,
     substance_pages.router,
+    structure_pages.router,
+    signal_pages.router,
     alert_pages.router,
     intake_pages.router,
     screening_pages.router,
+    law_pages.router,
 )
 
 

@@ -12,11 +12,12 @@ from app.persistence.models.alerting import (
     Body,
     FeedItem,
     Measure,
+    SeriesEvaluation,
     Subscription,
     Task,
 )
 from app.persistence.models.audit import AuditEntry, AuditSeal
-from app.persistence.models.law import HistoryRecord, ScheduleEdition, ServiceState
+from app.persistence.models.law import HistoryRecord, LoadedEdition, ScheduleEdition, ServiceState
 from app.persistence.models.reports import (
     CaseSubstance,
     Detection,
@@ -67,6 +68,7 @@ __all__ = [
     "Incident",
     "IncidentSubstance",
     "LabelConsent",
+    "LoadedEdition",
     "Measure",
     "Organisation",
     "Person",
@@ -74,6 +76,7 @@ __all__ = [
     "ReportVersion",
     "Sample",
     "ScheduleEdition",
+    "SeriesEvaluation",
     "ServiceState",
     "SharingGroup",
     "SharingGroupMember",

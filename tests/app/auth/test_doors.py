@@ -48,12 +48,13 @@ MAY_OPEN = {
 }
 # what a path holds beside the rows of the world
 FIXED = {
-    "instrument": "UN-1961",
+    "change": "rotate",
+    "country": "DE",
     "digest": "0",
+    "instrument": "UN-1961",
     "name:path": "app.css",
     "slug": "validation",
     "which": "month",
-    "change": "rotate",
 }
 # parameters that name no row here: whoever may ask gets 404, or 422 where the body is looked at first
 NAMES_NOTHING = {
@@ -65,6 +66,8 @@ NAMES_NOTHING = {
     "row_id": "01JD0000000000000000000000",
     "token": "x",
 }
+RULE = "us-csa/fentanyl-related"
+QUERIES = {"GET /law/rule": f"?id={RULE}"}
 # a body that each POST takes; without one `{}` is sent, which a permitted caller gets a 422 for
 BODIES: dict[str, Any] = {
     "POST /v1/reports/{report_id}/withdraw": {"reason": "by mistake"},
@@ -187,6 +190,7 @@ def _knock(name: str, door: Door, who: str, matrix: Matrix, *, token: bool = Tru
         value = (matrix.ids | FIXED | NAMES_NOTHING).get(parameter)
         assert value is not None, f"{name}: say in this test what stands for {parameter}"
         path = path.replace(f"{{{parameter}}}", value)
+    path += QUERIES.get(name, "")
     client = matrix.service.client
     client.cookies.clear()
     if path.startswith("/v1/"):
@@ -198,7 +202,9 @@ def _knock(name: str, door: Door, who: str, matrix: Matrix, *, token: bool = Tru
     if who in matrix.people:
         cookie, secret = matrix.people[who]
         headers["cookie"] = f"{sessions.COOKIE}={cookie}"
-        data = {"csrf_token": csrf.mask(secret), "theme": "dark"} if method == "POST" and token else {}
+        data = (
+            {"csrf_token": csrf.mask(secret), "theme": "dark", "id": RULE, "structure": "C"} if method == "POST" and token else {}
+        )
     return client.request(method, path, headers=headers, data=data, follow_redirects=False)
 
 
@@ -219,6 +225,98 @@ def test_every_door_for_everybody(matrix: Matrix) -> None:
                 wrong.append(f"{name} for {who}: {answer.status_code} {answer.headers.get('location', '')} {answer.text[:160]}")
     assert not wrong, "\n".join(wrong)
     assert knocks >= 12 * 60
+
+
+# what tells of the AMBER report: its substance by name, key and structure, its ids, its sender, its reference
+MARKS = ("{report_id}", "{substance_id}", "difluoro", "KEY", "c(F)c1)C1CCN(CCc2ccccc2C)CC1", "M-1")
+# where a reader may ask for the substance without knowing its id
+QUESTIONS: tuple[tuple[str, str, Any], ...] = (
+    ("GET", "/v1/substances?q=KEY", None),
+    ("GET", "/v1/substances?sort=newest&limit=200", None),
+    ("GET", "/v1/substances?q=CONNECTIVITY", None),
+    ("POST", "/v1/substances/search", {"smiles": "SMILES"}),
+    ("GET", "/v1/alerts?substance=SUBSTANCE&limit=500", None),
+    ("GET", "/v1/alerts?country=DE&type=serious_harm", None),
+    ("GET", "/v1/reports?limit=200", None),
+)
+
+
+def test_a_reader_abroad_learns_nothing_of_an_amber_death_by_any_door(matrix: Matrix) -> None:
+    """Every GET of the API and of the pages, and every search, by everybody whom section 7 gives no right to the row."""
+    service = matrix.service
+    shown = service.client.get(f"/v1/substances/{matrix.ids['substance_id']}", headers=matrix.headers["sender"]).json()
+    secrets = [
+        mark.format(**matrix.ids).replace("KEY", shown["inchikey"])
+        for mark in MARKS
+        if mark != "difluoro" or "difluoro" in shown["name"].lower()
+    ]
+    secrets += [shown["name"], shown["connectivity"], shown["smiles"], matrix.ids["alert_id"]]
+    told: list[str] = []
+    asked = 0
+
+    def look(who: str, where: str, answer: httpx.Response) -> None:
+        nonlocal asked
+        asked += 1
+        # what the caller sent itself comes back in messages and forms; it tells nothing
+        text = answer.text if answer.status_code == 200 else ""
+        if who == "admin" and where.endswith(("/deliveries", "/coverage")):
+            text = text.replace(matrix.ids["alert_id"], "")  # the operator follows deliveries by the id it asked with
+        told.extend(f"{who} at {where}: {mark}" for mark in secrets if mark in text and mark not in where)
+
+    for who in ("anonymous", "lab of another organisation", "lab abroad", "authority abroad", "industry", "admin"):
+        for name, door in DOORS.items():
+            if name.startswith("GET"):
+                look(who, name, _knock(name, door, who, matrix))
+        for method, path, body in QUESTIONS:
+            for word, value in (
+                ("KEY", shown["inchikey"]), ("CONNECTIVITY", shown["connectivity"]), ("SUBSTANCE", matrix.ids["substance_id"]),
+            ):  # fmt: skip
+                path = path.replace(word, value)
+            sent = {"smiles": shown["smiles"]} if body else None
+            service.client.cookies.clear()
+            answer = service.client.request(method, path, headers=matrix.headers[who], json=sent)
+            look(who, path, answer)
+            if answer.status_code == 200 and not path.startswith("/v1/alerts?country"):
+                page = answer.json()
+                assert page.get("total", 0) == 0 or "newest" in path, (who, path)
+                assert not [item for item in page["items"] if item.get("id") in matrix.ids.values()], (who, path)
+    assert not told, "\n".join(told)
+    assert asked > 200
+    # and those who may do see it, so that the marks are the right ones
+    assert shown["name"] in service.client.get("/v1/substances?q=" + shown["inchikey"], headers=matrix.headers["reviewer"]).text
+
+
+def test_counts_do_not_tell_a_reader_abroad_that_the_row_exists(matrix: Matrix) -> None:
+    """The number of substances, of newest ones and of countries is the same with and without the AMBER report."""
+    service = matrix.service
+    abroad, sender = matrix.headers["authority abroad"], matrix.headers["sender"]
+
+    def counts() -> list[Any]:
+        found: list[Any] = [
+            service.client.get(path, headers=abroad).json().get("total")
+            for path in ("/v1/substances?limit=1", "/v1/substances?chemical_group=fentanyl_analogue&limit=1")
+        ]
+        report = {
+            **REPORT,
+            "lab_reference": f"N-{len(tellings)}",
+            "tlp": "GREEN",
+            "cases": [],
+            "substances": [{"name": "caffeine"}],
+        }
+        known = service.client.post("/v1/reports?dry_run=true", json=report, headers=matrix.headers["lab abroad"]).json()
+        found += [known["substances"][0]["first_in"], known["substances"][0]["other_labs"]]
+        tellings.append(found)
+        return found
+
+    tellings: list[list[Any]] = []
+    before = counts()
+    other = {
+        **REPORT,
+        "lab_reference": "M-2",
+        "substances": [{**REPORT["substances"][0], "structure": {"smiles": "CCC(=O)N(c1ccc(F)c(F)c1)C1CCN(CCc2ccccc2CC)CC1"}}],
+    }  # type: ignore[index]
+    assert service.client.post("/v1/reports", json=other, headers=sender).status_code == 201
+    assert counts() == before
 
 
 def test_a_form_without_the_sign_ins_token_does_nothing(matrix: Matrix) -> None:

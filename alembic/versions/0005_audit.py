@@ -1,6 +1,6 @@
 """The audit trail and its seals, which no statement can change
 
-Revision: 0003_audit, after 0002_intake
+Revision: 0005_audit, after 0004_editions
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from sqlalchemy.dialects import postgresql
 
 from alembic import op
 
-revision = "0003_audit"
-down_revision = "0002_intake"
+revision = "0005_audit"
+down_revision = "0004_editions"
 branch_labels = None
 depends_on = None
 

@@ -1,6 +1,6 @@
 """Second factors, scopes of keys, sign-ins one by one, failed sign-ins shared by every process
 
-Revision: 0004_accounts, after 0003_audit
+Revision: 0006_accounts, after 0005_audit
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from sqlalchemy.dialects import postgresql
 
 from alembic import op
 
-revision = "0004_accounts"
-down_revision = "0003_audit"
+revision = "0006_accounts"
+down_revision = "0005_audit"
 branch_labels = None
 depends_on = None
 

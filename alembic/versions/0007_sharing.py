@@ -1,6 +1,6 @@
 """Sharing groups, and originators' consent to a lower label
 
-Revision: 0005_sharing, after 0004_accounts
+Revision: 0007_sharing, after 0006_accounts
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from alembic import op
 
-revision = "0005_sharing"
-down_revision = "0004_accounts"
+revision = "0007_sharing"
+down_revision = "0006_accounts"
 branch_labels = None
 depends_on = None
 
