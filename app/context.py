@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from sqlalchemy.exc import OperationalError
 
 from app.auth import accounts
 from app.auth.permissions import TABLE, Action, Principal, may
@@ -17,6 +19,8 @@ from app.persistence import trail
 from app.persistence.session import Database
 from app.problems import Problem
 from app.settings import Settings
+
+log = logging.getLogger("nps.http")
 
 
 def utc_now() -> datetime:
@@ -84,8 +88,11 @@ def optional_principal(request: Request, context: Context) -> Principal | None:
     trail.note_actor(principal.actor, principal.org_id)
     _spend(request, context.rates, key.id, "This key", now)
     if accounts.use_is_stale(key, now):
-        with context.database.write() as session:
-            accounts.note_use(session, key.id, now)
+        try:
+            with context.database.write() as session:
+                accounts.note_use(session, key.id, now)
+        except OperationalError as error:  # a full disk or a long lock must not refuse a read
+            log.warning("the use of key %s was not noted: %s", key.id, error.orig)
     return principal
 
 

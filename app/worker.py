@@ -20,6 +20,7 @@ from typing import IO
 
 from sqlalchemy import func, make_url, select
 
+from alerts.channels.smtp import SmtpChannel
 from alerts.channels.webhook import WebhookChannel
 from alerts.outbox import CONCURRENCY, DeliveryLoop, Handler
 from alerts.retry import BreakerPolicy, RetryPolicy
@@ -81,10 +82,10 @@ class Worker:
         self._clock_checked = -CLOCK_CHECK_SECONDS
         self._clock_fine = True
 
-    def _handlers(self, channel: WebhookChannel) -> dict[str, Handler]:
+    def _handlers(self, channel: WebhookChannel, mail: SmtpChannel | None = None) -> dict[str, Handler]:
         box = self._context.box
         ping = ping_handler(self._context, channel, box)
-        mail = smtp_channel(self._context)
+        mail = mail or smtp_channel(self._context)
         return {
             "fanout": fanout_handler(self._context),
             "publish": publish_handler(self._context),

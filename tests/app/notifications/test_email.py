@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -13,7 +14,8 @@ import pytest
 from aiosmtpd.controller import Controller
 from sqlalchemy import select, update
 
-from alerts.channels.smtp import parse_relay
+from alerts.channels.smtp import SmtpChannel, parse_relay
+from alerts.channels.webhook import WebhookChannel
 from alerts.values import Scope
 from app.persistence.models import Attempt, Subscription, Task
 from app.worker import Worker
@@ -26,6 +28,7 @@ class Mailbox:
         self.messages: list[EmailMessage] = []
         self.reply: Callable[[str], str] = lambda address: "250 OK"
         self.after_data = "250 OK"
+        self.hang_seconds = 0.0
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
         answer = self.reply(address)
@@ -39,6 +42,8 @@ class Mailbox:
             message = message_from_bytes(envelope.content, policy=policy.default)
             assert isinstance(message, EmailMessage)
             self.messages.append(message)
+        if self.hang_seconds:
+            await asyncio.sleep(self.hang_seconds)
         return self.after_data
 
 
@@ -197,3 +202,26 @@ def test_the_relay_is_read_from_its_url() -> None:
     assert relay.sender == "alerts@nps.example"
     with pytest.raises(ValueError, match="NPS_SMTP_URL"):
         parse_relay("http://mail.example", fallback_host="h")
+
+
+def test_a_relay_that_hangs_after_the_data_gets_the_same_message_again(post: Post) -> None:
+    """Fault 28: the relay took the message and never said so: tried again, with the same Message-ID."""
+    headers = post.world.key(post.world.org("authority"))
+    post.subscribe(headers, "alerts@authority.example", tlp_max="AMBER")
+    channel = SmtpChannel(parse_relay(post.context.settings.smtp_url, fallback_host="nps.example"), timeout=0.5)
+    handlers = Worker(post.context, schedule=False)._handlers(WebhookChannel(), channel)
+    post.worker.loop.handlers = handlers
+    post.box.hang_seconds = 1.5
+    post.store_report(post.world.lab, post.world.substance(), first_in=Scope.REGION, tlp="AMBER")
+    post.worker.run_due()
+    with post.context.database.write() as session:
+        task = session.scalars(select(Task).where(Task.topic == "deliver")).one()
+        assert (task.state, task.attempts) == ("ready", 1)
+        session.execute(update(Task).where(Task.id == task.id).values(run_at=post.context.now()))
+    post.box.hang_seconds = 0.0
+    post.worker.run_due()
+    first, *more = [str(message["Message-ID"]) for message in post.box.messages]
+    assert more
+    assert set(more) == {first}
+    with post.context.database.read() as session:
+        assert session.scalars(select(Task.state).where(Task.topic == "deliver")).one() == "done"
