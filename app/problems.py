@@ -15,13 +15,14 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 log = logging.getLogger("nps.http")
 
 MEDIA_TYPE = "application/problem+json"
+UNSTORABLE = "A text holds a character that cannot be stored (NUL or half a surrogate pair), or a number is too large."
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +177,13 @@ def install(app: FastAPI, *, base_url: str, page: PageRenderer | None = None) ->
     def _database(request: Request, error: OperationalError) -> Response:
         log.exception("the database refused a request: %s %s", request.method, request.url.path, exc_info=error)
         return answer(request, Problem("unavailable", KINDS["unavailable"].mend, headers={"Retry-After": "5"}))
+
+    @app.exception_handler(DataError)
+    @app.exception_handler(UnicodeEncodeError)
+    @app.exception_handler(OverflowError)
+    def _unstorable(request: Request, error: Exception) -> Response:
+        # a NUL, half a surrogate pair, a number beyond 64 bits: no database keeps them, so nothing can be found or stored by them
+        return answer(request, Problem("validation", UNSTORABLE))
 
     @app.exception_handler(Exception)
     def _unlisted(request: Request, error: Exception) -> Response:

@@ -66,9 +66,11 @@ def _zip_bomb() -> bytes:
     return out.getvalue()
 
 
-LAUGHS = '<!DOCTYPE x [<!ENTITY a "ha">' + "".join(
-    f'<!ENTITY {chr(98 + n)} "{("&" + chr(97 + n) + ";") * 10}">' for n in range(9)
-) + "]>"
+LAUGHS = (
+    '<!DOCTYPE x [<!ENTITY a "ha">'
+    + "".join(f'<!ENTITY {chr(98 + n)} "{("&" + chr(97 + n) + ";") * 10}">' for n in range(9))
+    + "]>"
+)
 OUTSIDE = '<!DOCTYPE x [<!ENTITY f SYSTEM "file:///etc/passwd">]>'
 FAR = _sheet(f'<row r="1">{_cell("A1", "ref")}</row><row r="1048576">{_cell("XFD1048576", "x")}</row>')
 

@@ -24,16 +24,12 @@ def test_a_nasty_file_is_read_or_refused_with_a_reason(
     path.write_bytes(build())
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun = time.monotonic()
-    try:
+    if outcome == "refused":
+        with pytest.raises(FileError, match=name.replace(".", "[.]")):
+            list(read_rows(path, kind))
+    else:
         for row in read_rows(path, kind):
-            assert isinstance(row.cells, dict)
             assert row.error is None or row.error.strip()
-        found = "rows"
-    except FileError as error:
-        assert str(error).strip()
-        assert name in str(error)
-        found = "refused"
-    assert found == outcome
     assert time.monotonic() - begun < BOUND_SECONDS
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     assert grown < 400, f"the reading process grew by {grown:.0f} MiB"

@@ -44,7 +44,9 @@ def test_each_is_screened_or_refused_with_the_code_of_the_list(hostile: Service)
     wrong, slow = [], []
     for name, field, text, outcome in STRUCTURES:
         begun = time.monotonic()
-        answer = hostile.client.post("/v1/screen", json={"structures": [{"name": name, field: text}], "analogues": 0}, headers=key)
+        answer = hostile.client.post(
+            "/v1/screen", json={"structures": [{"name": name, field: text}], "analogues": 0}, headers=key
+        )
         taken = time.monotonic() - begun
         if taken > BOUND_SECONDS:
             slow.append(f"{name}: {taken:.1f} s")
