@@ -15,6 +15,7 @@ from app import problems
 from app.body import LimitBody
 from app.chemistry import Chemistry
 from app.context import AppContext
+from app.curation import api as curation_api
 from app.imports import api as imports_api
 from app.installation import is_demonstration
 from app.intake import api as intake_api
@@ -91,7 +92,16 @@ def create_app(settings: Settings, *, context: AppContext | None = None, run_wor
     )
     app.state.context = context
     app.add_middleware(LimitBody)
-    for module in (intake_api, imports_api, statements_api, screening_api, substances_api, law_api, notifications_api):
+    for module in (
+        intake_api,
+        imports_api,
+        statements_api,
+        curation_api,
+        screening_api,
+        substances_api,
+        law_api,
+        notifications_api,
+    ):
         app.include_router(module.router)
     _health(app, context)
     render = install_pages(app, context)

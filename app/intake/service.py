@@ -113,8 +113,19 @@ def version_values(
     }
 
 
-def correct(session: Session, chemistry: Chemistry, submission: Submission, row: Report) -> dict[str, Any]:
-    """Store a correction as the next version; the old rows stay, uncounted, and alerts that cite them are looked at again."""
+def correct(
+    session: Session,
+    chemistry: Chemistry,
+    submission: Submission,
+    row: Report,
+    *,
+    kind: str = "corrected",
+    reason: str | None = None,
+) -> dict[str, Any]:
+    """Store a correction as the next version; the old rows stay, uncounted, and alerts that cite them are looked at again.
+
+    `kind` is `curated` where not the laboratory changed its report but an analyst decided what a label of it means.
+    """
     if row.state == "withdrawn":
         raise Problem("conflict", "The report was withdrawn; send a new one with another lab_reference.")
     if submission.report.lab_reference != row.lab_reference:
@@ -125,7 +136,7 @@ def correct(session: Session, chemistry: Chemistry, submission: Submission, row:
     row.tlp = submission.report.tlp
     row.country = submission.report.sample.country
     row.updated_at = submission.received_at
-    return _store_version(session, chemistry, submission, row, kind="corrected", reason=None)
+    return _store_version(session, chemistry, submission, row, kind=kind, reason=reason)
 
 
 def withdraw(session: Session, row: Report, *, reason: str, principal: Principal, now: datetime) -> dict[str, Any]:
@@ -191,7 +202,7 @@ def _store_version(
 
     report_facts = _facts(session, row, submission, facts, cases)
     alert_ids = notifications.raise_alerts(session, report_facts, now)
-    if kind == "corrected":
+    if kind != "created":
         changed = notifications.reevaluate(session, row.id, now)
         alert_ids = list(dict.fromkeys([*alert_ids, *changed]))
     answer = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Select, delete, func, select
@@ -72,8 +73,30 @@ def _supports(session: Session, alert: Alert, cited: AlertEvidence, now: datetim
     return (detection is None or detection.counted) and (case is None or case.counted)
 
 
-def _firsts(alert: Alert) -> Select[Detection]:
-    """Counted detections that could be the first of this alert's substance in its area, with what describes them."""
+def carry_over(session: Session, alerts: Sequence[Alert], substance: Substance, now: datetime) -> list[str]:
+    """What these alerts cited went to another substance: the earliest detection of that one in the area is raised as its first,
+    where its key is free. Gives the ids of alerts raised.
+    """
+    raised = []
+    for alert in alerts:
+        if alert.type not in SCOPES or alert.test:
+            continue
+        scope = SCOPES[alert.type]
+        counted = _firsts(alert, substance.id).where(Report.historical.is_(False))
+        earliest = session.scalars(counted.order_by(Report.received_at, Detection.id).limit(1)).first()
+        if earliest is None or substance.ordinary:
+            continue
+        facts = _facts_of_detection(session, earliest, substance, scope)
+        alert_id = raise_signal(session, facts, detection_signal(facts, scope), now)
+        if alert_id is not None:
+            raised.append(alert_id)
+    return raised
+
+
+def _firsts(alert: Alert, substance_id: str | None = None) -> Select[Detection]:
+    """Counted detections that could be the first of this alert's substance (or another one) in its area, with what describes
+    them.
+    """
     area: ColumnElement[bool]
     match SCOPES[alert.type]:
         case Scope.WORLD:
@@ -86,7 +109,7 @@ def _firsts(alert: Alert) -> Select[Detection]:
         select(Detection)
         .join(Report, Report.id == Detection.report_id)
         .where(
-            Detection.substance_id == alert.substance_id,
+            Detection.substance_id == (substance_id or alert.substance_id),
             Detection.counted.is_(True),
             Detection.test.is_(alert.test),
             Detection.relation == "parent",
