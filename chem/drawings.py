@@ -14,7 +14,7 @@ from chem.catalog import query_of
 
 _HERE = "chem/drawings.py"
 _MAYBE = query_of(_HERE, 0, "[$([#7X2]~[#6]-[OX2H]),$([NX3;H1;R]-[CX3;R]=[NX2;H1;!R])]")
-_IMIDIC = query_of(_HERE, 0, "[NX2;!$(N-[#7,#8]):1]=[#6:2]-[OX2H:3]")
+_IMIDIC = query_of(_HERE, 0, "[NX2;!$(N-[#8]);!$(N-[#7;!$(N=[#6])]):1]=[#6:2]-[OX2H:3]")
 _IMINO = query_of(_HERE, 0, "[NX3;H1;R:1]-[CX3;R:2]=[NX2;H1;!R:3]")
 
 

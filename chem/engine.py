@@ -13,6 +13,7 @@ from typing import Any
 
 import rdkit
 
+from chem.analogues import Analogues
 from chem.catalog import DATA, digest
 from chem.classes import (
     Shared,
@@ -40,13 +41,11 @@ from chem.normalise import (
 from chem.parsing import parse
 from chem.positional import load_isomer_rule
 from chem.rules import Rule, load_rules
-from chem.schedules import Entry, Instrument, load_instrument
-from chem.similarity import FingerprintIndex, fingerprint
+from chem.schedules import Instrument, load_instrument
 from chem.timing import InForce, in_force
 from chem.values import (
     INSTRUMENT_ORDER,
     UN_INSTRUMENTS,
-    Analogue,
     Assessment,
     Basis,
     Certainty,
@@ -95,12 +94,7 @@ class Engine:
         self._binding = lru_cache(maxsize=64)(self._rules_binding)
         self._isomers = load_isomer_rule(self._listed.all) if "US-CSA" in self._by_id else None
         self._groups = load_groups()
-        by_key: dict[str, list[Indexed]] = {}
-        for indexed in self._listed.all:
-            if not indexed.alias:
-                by_key.setdefault(indexed.key, []).append(indexed)
-        self._shown = tuple(by_key.values())
-        self._fingerprints = FingerprintIndex(fingerprints=[fingerprint(same[0].mol) for same in self._shown])
+        self._analogues = Analogues(self._listed)
 
     @classmethod
     def load(cls, extra_schedules: Sequence[Path] = ()) -> Engine:
@@ -242,7 +236,7 @@ class Engine:
             candidates=(),
             legal_status=status_of(m for m in ordered if m.instrument in counted),
             status_by_instrument=by_instrument,
-            analogues=self._analogues(examined.substances[examined.main], as_of, asked, analogues),
+            analogues=self._analogues.nearest(examined.substances[examined.main], as_of, asked, analogues),
         )
 
     def _matches(self, substance: Substance, as_of: date | None, asked: tuple[str, ...]) -> list[Match]:
@@ -366,27 +360,6 @@ class Engine:
                 source=source,
             )
         ]
-
-    def _analogues(self, substance: Substance, as_of: date, asked: tuple[str, ...], limit: int) -> tuple[Analogue, ...]:
-        same = substance.identity.connectivity
-
-        def entry_of(position: int) -> Entry | None:
-            """The first entry of a structure that may bind on the date in an instrument asked for."""
-            for indexed in self._shown[position]:
-                entry = indexed.entry
-                late = entry.not_before is not None and entry.not_before > as_of
-                over = entry.until is not None and entry.until < as_of
-                if entry.instrument in asked and indexed.connectivity != same and not late and not over:
-                    return entry
-            return None
-
-        nearest = self._fingerprints.nearest(substance.mol, limit, lambda position: entry_of(position) is None)
-        found = [(entry_of(position), similarity) for position, similarity in nearest if similarity > 0]
-        return tuple(
-            Analogue(instrument=entry.instrument, entry=entry.name, similarity=round(similarity, 4))
-            for entry, similarity in found
-            if entry is not None
-        )
 
     # -- what is in the data
     # -------------------------------------------------------------------------------------

@@ -108,7 +108,8 @@ def evaluate(rule: Rule, mol: Mol, flat: str, *, explain_misses: bool = True, kn
     best: Outcome | None = None
     for core in rule.cores:
         seen: set[tuple[int, ...]] = set()
-        for match in mol.GetSubstructMatches(core.query, uniquify=False, maxMatches=MAX_MAPPINGS):
+        # In order of atom numbers: RDKit's own order follows the bonds as they were drawn.
+        for match in sorted(mol.GetSubstructMatches(core.query, uniquify=False, maxMatches=MAX_MAPPINGS)):
             named = tuple(sorted((m, a) for m, a in zip(core.maps, match, strict=True)))
             key = tuple(a for _, a in named)
             if key in seen:
