@@ -28,6 +28,7 @@ from app.screening import api as screening_api
 from app.settings import Settings
 from app.statements import api as statements_api
 from app.substances import api as substances_api
+from app.substances import suspects_api
 from app.web.wiring import install as install_pages
 from app.worker import Worker
 
@@ -99,6 +100,7 @@ def create_app(settings: Settings, *, context: AppContext | None = None, run_wor
         curation_api,
         screening_api,
         substances_api,
+        suspects_api,
         law_api,
         notifications_api,
     ):

@@ -17,12 +17,12 @@ from app.body import RawBody, parse_json
 from app.context import AppContext, Context, requires
 from app.intake import queries, service
 from app.intake.curated import decisions_for
-from app.intake.present import present_report
+from app.intake.present import present_report, present_version, sees_text
 from app.intake.resolve import NO_DECISIONS, check_dates, resolve_report
 from app.intake.schemas import ReportIn, WithdrawIn
 from app.intake.sold_as import sold_as_of
 from app.intake.vocabularies import vocabularies
-from app.persistence.models import Report
+from app.persistence.models import Report, ReportVersion
 from app.problems import Problem, from_validation
 
 router = APIRouter(prefix="/v1", tags=["reports"])
@@ -163,6 +163,20 @@ def get_report(report_id: str, context: Context, principal: Reader) -> Response:
             raise Problem("not-found", f"There is no report {report_id}, or this key may not see it.")
         shown = present_report(report, principal)
     return JSONResponse(shown, headers={"ETag": f'"{shown["version"]}"'})
+
+
+@router.get("/reports/{report_id}/versions", summary="Every version of a report, as it was sent")
+def get_versions(report_id: str, context: Context, principal: Reader) -> dict[str, Any]:
+    """Oldest first, with kind (`created`, `corrected`, `curated`, `withdrawn`), reason and the very text. The laboratory's own
+    reports, and for the authority of the country."""
+    with context.database.read() as session:
+        report = queries.report_with_rows(session, report_id, principal)
+        if report is None or not sees_text(report, principal):
+            raise Problem("not-found", f"There is no report {report_id}, or this key may not see its history.")
+        rows = session.scalars(
+            select(ReportVersion).where(ReportVersion.report_id == report_id).order_by(ReportVersion.version)
+        ).all()
+        return {"items": [present_version(row) for row in rows], "next_cursor": None}
 
 
 def _own(session: Any, report_id: str, principal: Principal) -> Report:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from app.auth.permissions import Principal, Role
-from app.persistence.models import Detection, HarmCase, Report
+from app.persistence.models import Detection, HarmCase, Report, ReportVersion
 
 _AGE_THIRDS = {
     "0-9": "0-17", "10-17": "0-17", "18-24": "18-44", "25-34": "18-44", "35-44": "18-44",
@@ -20,11 +21,31 @@ def sees_all(report: Report, reader: Principal) -> bool:
     return reader.role is Role.AUTHORITY and reader.country == report.country
 
 
+def sees_text(report: Report, reader: Principal) -> bool:
+    """Whether the reader may see free text and the versions as sent: the sender's organisation and its country's authority."""
+    return sees_all(report, reader) and reader.role is not Role.ANALYST
+
+
+def present_version(version: ReportVersion) -> dict[str, Any]:
+    """A version as JSON; `report` is null for a withdrawal and where the content was lawfully erased."""
+    try:
+        body = json.loads(version.body) if version.body else None
+    except ValueError:
+        body = None
+    return {
+        "version": version.version,
+        "kind": version.kind,
+        "reason": version.reason,
+        "created_at": version.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "sha256": version.body_sha256,
+        "report": body,
+    }
+
+
 def present_report(report: Report, reader: Principal) -> dict[str, Any]:
     """The report as JSON. Needs organisation, sample, detections with substances, and cases loaded."""
     whole = sees_all(report, reader)
-    # free text shows only to the sender's organisation and its country's authority
-    own_text = whole and reader.role is not Role.ANALYST
+    own_text = sees_text(report, reader)
     sample = report.sample
     month = f"{sample.sampled_on:%Y-%m}" if sample.date_precision != "year" else f"{sample.sampled_on:%Y}"
     return {

@@ -407,6 +407,7 @@ def lasting_answer(item: ResolvedSubstance) -> dict[str, Any]:
         "identity": to_json(found.identity) if found else None,
         "confidence": item.confidence,
         "confidence_because": list(item.because),
+        "confirmation": to_json(item.needs),
         "legal_status": item.legal_status,
         "status_by_instrument": to_json(found.status_by_instrument) if found else {},
         "matches": item.matches,
