@@ -44,7 +44,8 @@ def read_report(body: bytes) -> ReportIn:
         raise from_validation(error.errors()) from error
 
 
-def _submission(context: AppContext, principal: Principal, body: bytes) -> service.Submission:
+def submission_of(context: AppContext, principal: Principal, body: bytes) -> service.Submission:
+    """The report in a body with all chemistry done. Raises Problem where it is refused."""
     report = read_report(body)
     now = context.now()
     check_dates(report, now.date())
@@ -94,7 +95,7 @@ def post_report(
             known = idempotency.stored_answer(session, principal, path, key, body_digest)
         if known is not None:
             return _json(known[0], known[1], **{"Idempotent-Replayed": "true"})
-    submission = _submission(context, principal, body)
+    submission = submission_of(context, principal, body)
     text = ""
     try:
         with context.database.write() as session:
@@ -211,7 +212,7 @@ def put_report(
         if existing is None:
             raise Problem("not-found", f"There is no report {report_id} of this laboratory.")
         _check_version(existing, if_match)
-    submission = _submission(context, principal, body)
+    submission = submission_of(context, principal, body)
     with context.database.write() as session:
         report = _own(session, report_id, principal)
         _check_version(report, if_match)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from app.auth.permissions import Principal, Role
 from app.persistence.models import Detection, HarmCase, Report, ReportVersion
+from chem.values import INSTRUMENTS_OF_COUNTRY, UN_INSTRUMENTS
 
 _AGE_THIRDS = {
     "0-9": "0-17", "10-17": "0-17", "18-24": "18-44", "25-34": "18-44", "35-44": "18-44",
@@ -24,6 +26,12 @@ def sees_all(report: Report, reader: Principal) -> bool:
 def sees_text(report: Report, reader: Principal) -> bool:
     """Whether the reader may see free text and the versions as sent: the sender's organisation and its country's authority."""
     return sees_all(report, reader) and reader.role is not Role.ANALYST
+
+
+def deciding(matches: Sequence[Any], country: str) -> list[Any]:
+    """The matches that a report's status rests on: of the three UN conventions and of the sample's country."""
+    counted = {*UN_INSTRUMENTS, *INSTRUMENTS_OF_COUNTRY.get(country, ())}
+    return [match for match in matches if match["instrument"] in counted]
 
 
 def present_version(version: ReportVersion) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from app.auth import pages as auth_pages
 from app.auth.sessions import SignInNeeded
 from app.auth.throttle import SignInThrottle
 from app.context import AppContext
+from app.intake import form_pages
 from app.intake import pages as intake_pages
 from app.notifications import pages as alert_pages
 from app.problems import PageRenderer
@@ -25,6 +26,7 @@ ROUTERS = (
     overview.router,
     substance_pages.router,
     alert_pages.router,
+    form_pages.router,
     intake_pages.router,
     screening_pages.router,
 )
