@@ -8,6 +8,7 @@ never "legal". A substance that is not identified yet is not named: the label th
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
@@ -169,6 +170,24 @@ def measure_texts(substance: str, kind: str, country: str, begins: date, until: 
         short=f"{one_line(line, SHORT_LIMIT - 20)}. Controlled there.",
         summary=told,
         full=f"{told}\n\nSource: the authority of {place}. The legal basis is in the register of measures.",
+        instruction="Laboratories and partners: note the change of status. Authorities: consider measures of your own.",
+    )
+
+
+def edition_texts(
+    substance: str, instrument: str, provisions: Sequence[str], *, status: str, begins: date, future: bool, source: str
+) -> Texts:
+    """The words of a new edition of an instrument that changes what a substance is under it. `status` is the new one."""
+    verb = {"controlled": "controlled", "possibly_controlled": "possibly controlled"}.get(status, "no longer controlled")
+    change = f"{'will be ' if future else ''}{verb} under {instrument} from {_day(begins)}"
+    name = one_line(substance, HEADLINE_LIMIT - len(change) - 2)
+    under = f" It stands under: {'; '.join(one_line(text, 200) for text in provisions[:5])}." if provisions else ""
+    told = f"{one_line(substance, 300)}: {change}.{under} {_LEGAL_NOTE}"
+    return Texts(
+        headline=f"{name}: {change}",
+        short=f"{one_line(substance, SHORT_LIMIT - len(change) - 3)}: {change}.",
+        summary=told,
+        full=f"{told}\n\nSource: {one_line(source, 500)}.",
         instruction="Laboratories and partners: note the change of status. Authorities: consider measures of your own.",
     )
 

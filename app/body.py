@@ -14,6 +14,7 @@ MAX_BODY_BYTES = 2 * 1024 * 1024
 MAX_UPLOAD_BYTES = 200 * 1024 * 1024
 MAX_SCREEN_BYTES = 16 * 1024 * 1024  # 1,000 molfiles of drugs, with room
 _UPLOADS = ("/v1/imports", "/imports")
+_EDITIONS = "/v1/schedules/"
 _SCREENS = ("/v1/screen", "/screening")
 
 
@@ -21,7 +22,7 @@ def limit_of(path: str) -> int:
     """The most bytes that a body sent to this path may have."""
     if path.startswith(_UPLOADS):
         return MAX_UPLOAD_BYTES
-    return MAX_SCREEN_BYTES if path.startswith(_SCREENS) else MAX_BODY_BYTES
+    return MAX_SCREEN_BYTES if path.startswith((*_SCREENS, _EDITIONS)) else MAX_BODY_BYTES
 
 
 class LimitBody:

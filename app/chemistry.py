@@ -10,10 +10,11 @@ import threading
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,7 @@ from chem.engine import Engine
 from chem.errors import StructureError, StructureProblem
 from chem.isomers import isomer_group
 from chem.names import NamedSubstance, NameTable
-from chem.values import (
-    INSTRUMENTS_OF_COUNTRY,
-    Assessment,
-    Basis,
-    Certainty,
-    Coverage,
-    Identity,
-    Match,
-    Structure,
-    StructureFormat,
-)
+from chem.values import Assessment, Basis, Certainty, Coverage, Identity, Match, Structure, StructureFormat
 
 SINGLE_DEADLINE_S = 2.0
 BATCH_DEADLINE_S = 0.5
@@ -120,6 +111,21 @@ def _out_of_time(detail: str) -> Answer:
     return Answer(None, None, None, None, StructureProblem.TIMEOUT, detail)
 
 
+def _ask_each(pool: Pool, questions: Sequence[Question], ends: float) -> list[Answer]:
+    if time.monotonic() >= ends:
+        return [_out_of_time("the request's time was over before this structure's turn") for _ in questions]
+    deadlines = [BATCH_DEADLINE_S * max(1, len(question.structures)) for question in questions]
+    found = []
+    for result in pool.call_each(questions, deadline_s=deadlines):
+        if isinstance(result, Overrun | WorkerDied):
+            found.append(_out_of_time(str(result)))
+        elif isinstance(result, Exception):
+            raise ScreenFailed(result) from None
+        else:
+            found.append(result)
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Shipped:
     """A substance of the shipped data with what the engine says of it."""
@@ -137,24 +143,58 @@ class _AskEngine:
         return answer(self._engine, question)
 
 
-def _initialise_worker() -> Callable[[Question], Answer]:
-    return _AskEngine(Engine.load())
+def _initialise_worker(editions: tuple[Mapping[str, Any], ...]) -> Callable[[Question], Answer]:
+    return _AskEngine(Engine.load(editions=editions))
 
 
 class Chemistry:
     """Engine, names and workers of one process. `workers=0` answers in this process: for the command line and for tests."""
 
-    def __init__(self, *, workers: int, names: NameTable | None = None, engine: Engine | None = None) -> None:
-        self.engine = engine or Engine.load()
+    def __init__(
+        self,
+        *,
+        workers: int,
+        names: NameTable | None = None,
+        engine: Engine | None = None,
+        editions: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        self.engine = engine or Engine.load(editions=editions)
         self.names = names or NameTable()
         self._workers = workers
-        self._pool = Pool(_initialise_worker, size=workers) if workers else None
+        self._pool = self._new_pool(editions)
         self._screens = threading.BoundedSemaphore(SCREENS_AT_ONCE)
         self._cache: OrderedDict[tuple[Question, str], Answer] = OrderedDict()
         self._lock = threading.Lock()
         self._translator = Translator()
         self._shipped: tuple[tuple[date, str], tuple[Shipped, ...]] | None = None
         self._isomer_groups: dict[str, dict[str, str]] | None = None
+        self._home = self._homes()
+
+    def _new_pool(self, editions: Sequence[Mapping[str, Any]]) -> Pool | None:
+        return Pool(partial(_initialise_worker, tuple(editions)), size=self._workers) if self._workers else None
+
+    def _homes(self) -> dict[str, tuple[str, ...]]:
+        found: dict[str, tuple[str, ...]] = {}
+        for info in self.engine.instruments():
+            if info.country:
+                found[info.country] = (*found.get(info.country, ()), info.id)
+        return found
+
+    def home_of(self, country: str | None) -> tuple[str, ...]:
+        """The instruments of a country."""
+        return self._home.get(country or "", ())
+
+    def adopt(self, engine: Engine, editions: Sequence[Mapping[str, Any]]) -> None:
+        """Answer by this engine, which holds these editions, from now on. What is being asked is answered by the one before."""
+        before = self._pool
+        with self._lock:
+            self.engine = engine
+            self._home = self._homes()
+            self._pool = self._new_pool(editions)
+            self._cache.clear()
+            self._shipped = None
+        if before is not None:
+            before.retire()
 
     @property
     def version(self) -> str:
@@ -170,7 +210,7 @@ class Chemistry:
         analogues: int = 3,
     ) -> Answer:
         """Identity and legal status for a report; a repeated structure is answered from the cache."""
-        home = INSTRUMENTS_OF_COUNTRY.get(country or "", ())
+        home = self.home_of(country)
         question = Question(tuple(structures), is_set, as_of, None, analogues, home)
         key = (question, self.engine.version)
         with self._lock:
@@ -195,27 +235,13 @@ class Chemistry:
 
         Each structure has its own deadline; what has not begun when the budget ends is answered as out of time.
         """
-        if self._pool is None:
+        pool = self._pool
+        if pool is None:
             return [self._ask_quietly(question) for question in questions]
         with self._screens, ThreadPoolExecutor(self._workers) as threads:
             ends = time.monotonic() + budget_s
             chunks = [questions[start : start + SCREEN_CHUNK] for start in range(0, len(questions), SCREEN_CHUNK)]
-            return [found for part in threads.map(lambda chunk: self._ask_each(chunk, ends), chunks) for found in part]
-
-    def _ask_each(self, questions: Sequence[Question], ends: float) -> list[Answer]:
-        assert self._pool is not None
-        if time.monotonic() >= ends:
-            return [_out_of_time("the request's time was over before this structure's turn") for _ in questions]
-        deadlines = [BATCH_DEADLINE_S * max(1, len(question.structures)) for question in questions]
-        found = []
-        for result in self._pool.call_each(questions, deadline_s=deadlines):
-            if isinstance(result, Overrun | WorkerDied):
-                found.append(_out_of_time(str(result)))
-            elif isinstance(result, Exception):
-                raise ScreenFailed(result) from None
-            else:
-                found.append(result)
-        return found
+            return [found for part in threads.map(lambda chunk: _ask_each(pool, chunk, ends), chunks) for found in part]
 
     def _ask_quietly(self, question: Question) -> Answer:
         try:
@@ -322,10 +348,11 @@ class Chemistry:
             self._pool.close()
 
     def _ask(self, question: Question, deadline_s: float) -> Answer:
-        if self._pool is None:
+        pool = self._pool
+        if pool is None:
             return answer(self.engine, question)
         try:
-            found: Answer = self._pool.call(question, deadline_s=deadline_s * max(1, len(question.structures)))
+            found: Answer = pool.call(question, deadline_s=deadline_s * max(1, len(question.structures)))
         except Overrun:
             return _out_of_time(f"not done within {deadline_s:g} s")
         except WorkerDied as error:

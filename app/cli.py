@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import sys
-from datetime import UTC, date
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -391,72 +391,11 @@ def history_load(file: Path) -> None:
     click.echo(f"{count} new lines")
 
 
-@main.group()
-def schedules() -> None:
-    """Editions of the instruments."""
+def _install_law() -> None:
+    from app.law.cli import rescreen, schedules
 
-
-@schedules.command("list")
-@click.option("--json", "as_json", is_flag=True)
-def schedules_list(as_json: bool) -> None:
-    """Every instrument with its editions and how its texts were verified."""
-    from chem.engine import Engine
-    from chem.values import to_json
-
-    infos = Engine.load().instruments()
-    if as_json:
-        click.echo(json.dumps(to_json(infos)))
-    for info in () if as_json else infos:
-        states = ", ".join(f"{count} {state}" for state, count in info.entries_by_text_status.items() if count)
-        click.echo(
-            f"{info.id:<8}  {info.entries} entries ({info.entries_with_structure} with a structure), {len(info.rules)} rules; "
-            f"{states or 'none listed'}"
-        )
-
-
-@schedules.command("show")
-@click.argument("instrument")
-@click.option("--as-of", type=click.DateTime(["%Y-%m-%d"]))
-@click.option("--json", "as_json", is_flag=True)
-def schedules_show(instrument: str, as_of: Any, as_json: bool) -> None:
-    """The entries of an instrument on a date."""
-    from chem.engine import Engine
-    from chem.values import to_json
-
-    engine = Engine.load()
-    if instrument not in {info.id for info in engine.instruments()}:
-        raise click.UsageError(f"there is no instrument {instrument!r}; `nps schedules list` shows them")
-    day: date = as_of.date() if as_of else context_module.utc_now().date()
-    entries = engine.entries(instrument, as_of=day)
-    if as_json:
-        click.echo(json.dumps(to_json(entries)))
-    for entry in () if as_json else entries:
-        click.echo(f"{entry.schedule:<9}  {entry.name}  [{entry.text_status}]")
-
-
-@schedules.command("verify")
-@click.option("--json", "as_json", is_flag=True)
-def schedules_verify(as_json: bool) -> None:
-    """Entries, rules and how sure their texts are; runs every example of every rule. Exit 1 where one does not hold."""
-    from app.law.verify import verify
-    from chem.engine import Engine
-    from chem.values import to_json
-
-    checks = verify(Engine.load(), context_module.utc_now().date())
-    if as_json:
-        click.echo(json.dumps(to_json(checks)))
-    for check in () if as_json else checks:
-        states = ", ".join(f"{count} {state}" for state, count in sorted(check.text_status.items()) if count)
-        click.echo(
-            f"{check.instrument:<8}  {check.entries} entries ({check.entries_with_structure} with a structure), "
-            f"{check.rules} class rules; {states}; {check.examples} examples, {len(check.failures)} failed"
-        )
-        for text in check.not_coded:
-            click.echo(f"          not coded: {text}")
-        for failure in check.failures:
-            click.echo(f"          FAILED {failure}")
-    if any(check.failures for check in checks):
-        sys.exit(1)
+    main.add_command(schedules)
+    main.add_command(rescreen)
 
 
 def _install_screening() -> None:
@@ -474,6 +413,7 @@ def _install_sending() -> None:
 
 _install_screening()
 _install_sending()
+_install_law()
 
 if __name__ == "__main__":
     main()

@@ -31,11 +31,16 @@ class AppContext:
     chemistry: Any
     now: Callable[[], datetime] = utc_now
     rates: RateLimiter = field(init=False)
+    structures: Any = field(init=False)  # an app.substances.structures.StructureIndex
     wake_worker: Callable[[], None] = field(default=lambda: None)
     demo: bool = False
+    editions: int = 0  # how many loaded editions the chemistry holds
 
     def __post_init__(self) -> None:
+        from app.substances.structures import StructureIndex  # it needs this module
+
         self.rates = RateLimiter(self.settings.rate_limit)
+        self.structures = StructureIndex(self.database)
 
 
 def get_context(request: Request) -> AppContext:

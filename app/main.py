@@ -21,6 +21,8 @@ from app.installation import is_demonstration
 from app.intake import api as intake_api
 from app.law import api as law_api
 from app.law.editions import note_editions
+from app.law.follow import Follower
+from app.law.loaded import refresh, stored_editions
 from app.notifications import api as notifications_api
 from app.persistence import migrations
 from app.persistence.session import Database
@@ -52,12 +54,16 @@ def build_context(settings: Settings, *, chemistry: Chemistry | None = None, che
             raise NotMigrated("The database is not at the newest migration. Run: nps migrate")
         migrations.upgrade(database.engine)
     database.check_durability()
+    with database.read() as session:
+        editions = stored_editions(session)
     context = AppContext(
         settings=settings,
         database=database,
         secret=settings.secret(),
-        chemistry=chemistry or Chemistry(workers=chemistry_workers),
+        chemistry=chemistry or Chemistry(workers=chemistry_workers, editions=editions),
+        editions=0 if chemistry else len(editions),
     )
+    refresh(context)
     with database.write() as session:
         note_editions(session, context.chemistry.engine, context.now())
         context.demo = is_demonstration(session)
@@ -71,6 +77,8 @@ def create_app(settings: Settings, *, context: AppContext | None = None, run_wor
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         worker = Worker(context) if run_worker else None
+        follower = Follower(context)
+        follower.start()
         if settings.egress_allow:
             log.warning("EGRESS_ALLOW lets deliveries reach: %s", ", ".join(f"{n}:{p or '*'}" for n, p in settings.egress_allow))
         if worker is not None:
@@ -80,6 +88,8 @@ def create_app(settings: Settings, *, context: AppContext | None = None, run_wor
         yield
         if worker is not None:
             worker.stop()
+        follower.stop()
+        context.structures.close()
         context.chemistry.close()
         context.database.dispose()
 

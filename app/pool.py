@@ -110,6 +110,7 @@ class Pool:
 
     def __init__(self, initialise: Initialiser, *, size: int) -> None:
         self._initialise = initialise
+        self._size = size
         self._context = multiprocessing.get_context("forkserver")
         self._slots: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
         for _ in range(size):
@@ -180,6 +181,18 @@ class Pool:
             workers, self._workers = self._workers, set()
         for worker in workers:
             worker.kill()
+
+    def retire(self) -> None:
+        """End each worker once its calls are over; later calls start none and fail. Returns at once."""
+
+        def wait() -> None:
+            for _ in range(self._size):
+                worker = self._slots.get()
+                if worker is not None:
+                    self._end(worker)
+            self.close()
+
+        threading.Thread(target=wait, name="nps-retire", daemon=True).start()
 
     def _start(self) -> _Worker:
         worker = _Worker(self._context, self._initialise)

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from alerts.outbox import DONE, Result, TaskItem
 from alerts.render import iso
 from app.context import AppContext
+from app.law.rescreen import enqueue_if_stale
 from app.notifications.evaluation_queue import enqueue_daily
 from app.notifications.mailing import enqueue_digests
 from app.persistence.models import Attempt, IdempotencyRecord, Subscription, Task
@@ -138,6 +139,7 @@ def tick_handler(context: AppContext) -> Callable[[TaskItem], Result]:
                     enqueue_daily(session, datetime.fromisoformat(task.payload["nominal"]), now)
                 case "housekeeping":
                     housekeeping(session, now)
+                    enqueue_if_stale(session, context.chemistry.version, now)
                 case other:
                     return Result(outcome="cancelled", error=f"there is no job {other!r}")
         return DONE

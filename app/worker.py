@@ -26,6 +26,8 @@ from alerts.retry import BreakerPolicy, RetryPolicy
 from app.context import AppContext
 from app.curation.service import curate_handler
 from app.imports.jobs import import_handler
+from app.law.follow import Follower
+from app.law.rescreen import rescreen_handler
 from app.notifications.escalation import escalate_handler, remind_handler
 from app.notifications.evaluation import evaluate_handler
 from app.notifications.fanout import fanout_handler, publish_handler
@@ -97,6 +99,7 @@ class Worker:
             "remind": remind_handler(self._context, mail),
             "confirm": confirm_handler(self._context, mail),
             "digest": digest_handler(self._context, mail),
+            "rescreen": rescreen_handler(self._context, self.store.renew),
             "ping": ping,
             "heartbeat": ping,
             "tick": tick_handler(self._context),
@@ -204,5 +207,8 @@ def run_until_stopped(context: AppContext) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: worker.end())
     context.wake_worker = worker.wake
+    follower = Follower(context)
+    follower.start()
     worker.run()
+    follower.stop()
     context.database.dispose()

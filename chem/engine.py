@@ -4,7 +4,7 @@ changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from functools import lru_cache
@@ -28,6 +28,7 @@ from chem.classes import (
 from chem.derivatives import Derivatives, DerivedHit
 from chem.described import entry_info, instrument_info
 from chem.drawings import settled
+from chem.editions import amend, content_hash
 from chem.errors import DataError, StructureError, StructureProblem
 from chem.examine import Examined, Examiner, drawn_for_law, expanded, shipped_substance, substance_again
 from chem.groups import groups_of, load_groups
@@ -80,10 +81,12 @@ class Engine:
         counterions: CounterIons,
         catalog_version: str,
         extra: tuple[Path, ...],
+        editions: tuple[Mapping[str, Any], ...] = (),
     ) -> None:
         self._instruments = tuple(instruments)
         self._by_id = {instrument.id: instrument for instrument in self._instruments}
         self._extra = extra
+        self._editions = editions
         self.version = f"normalisation {NORMALISATION_VERSION}, catalog {catalog_version}, RDKit {rdkit.__version__}"
         self._listed = ListedIndex(
             self._instruments, lambda smiles, row, entry: shipped_substance(counterions, smiles, row, entry)
@@ -97,8 +100,8 @@ class Engine:
         self._analogues = Analogues(self._listed)
 
     @classmethod
-    def load(cls, extra_schedules: Sequence[Path] = ()) -> Engine:
-        """The engine over the shipped instruments and any folders that an operator adds.
+    def load(cls, extra_schedules: Sequence[Path] = (), editions: Sequence[Mapping[str, Any]] = ()) -> Engine:
+        """The engine over the shipped instruments, any folders that an operator adds, and editions (`chem.editions`) in order.
 
         Raises: DataError with file, row and reason: a broken rule stops the start, because it looks like a
         clean result.
@@ -113,6 +116,12 @@ class Engine:
             loaded[instrument.id] = instrument
             own = DATA / "rules" / folder.name if folder in folders else folder / "rules"
             rules.extend(load_rules(own, instrument.id, connectivity_of))
+        for document in editions:
+            identifier = str(document.get("instrument", ""))
+            before = [rule for rule in rules if rule.instrument == identifier]
+            amended = amend(document, loaded.get(identifier), before, connectivity_of)
+            loaded[identifier] = amended.instrument
+            rules = [*(rule for rule in rules if rule.instrument != identifier), *amended.rules]
         ordered = sorted(loaded.values(), key=lambda i: (_place(i.id), i.id))
         files = [p for p in DATA.rglob("*") if p.suffix in (".csv", ".toml") and "names" not in p.parts]
         for folder in extra_schedules:
@@ -121,12 +130,13 @@ class Engine:
             instruments=ordered,
             rules=rules,
             counterions=load_counterions(),
-            catalog_version=digest(files),
+            catalog_version=digest(files) + (f"+{content_hash(editions)[:8]}" if editions else ""),
             extra=tuple(extra_schedules),
+            editions=tuple(editions),
         )
 
     def __reduce__(self) -> tuple[Callable[..., Engine], tuple[Any, ...]]:
-        return (_load_again, (self._extra,))
+        return (_load_again, (self._extra, self._editions))
 
     # -- identity
     # ------------------------------------------------------------------------------------------------
@@ -419,5 +429,5 @@ def _place(instrument: str) -> int:
     return INSTRUMENT_ORDER.index(instrument) if instrument in INSTRUMENT_ORDER else len(INSTRUMENT_ORDER)
 
 
-def _load_again(extra: tuple[Path, ...]) -> Engine:
-    return Engine.load(extra)
+def _load_again(extra: tuple[Path, ...], editions: tuple[Mapping[str, Any], ...]) -> Engine:
+    return Engine.load(extra, editions)

@@ -248,12 +248,7 @@ def load_rules(folder: Path, instrument: str, connectivity: Any) -> tuple[Rule, 
     for path in sorted(folder.glob("*.toml")) if folder.exists() else ():
         file = f"{folder.name}/{path.name}"
         table = read_toml(path)
-        check_keys(file, 0, table, ("rule",), ("templates",))
-        templates = {
-            name: Template(name=name, query=query_of(file, f"template {name}", str(smarts)))
-            for name, smarts in table.get("templates", {}).items()
-        }
-        for rule in _texts(file, table["rule"], instrument, templates, connectivity):
+        for rule in rules_of(file, table, instrument, connectivity):
             start = rule.effective_from or rule.not_before or date.min
             end = rule.until or date.max
             if any(start <= e and s <= end for s, e in periods[rule.id]):
@@ -261,6 +256,16 @@ def load_rules(folder: Path, instrument: str, connectivity: Any) -> tuple[Rule, 
             periods[rule.id].append((start, end))
             rules.append(rule)
     return tuple(rules)
+
+
+def rules_of(file: str, table: dict[str, Any], instrument: str, connectivity: Any) -> list[Rule]:
+    """The dated texts of one file's table. Raises: DataError."""
+    check_keys(file, 0, table, ("rule",), ("templates",))
+    templates = {
+        name: Template(name=name, query=query_of(file, f"template {name}", str(smarts)))
+        for name, smarts in table.get("templates", {}).items()
+    }
+    return _texts(file, table["rule"], instrument, templates, connectivity)
 
 
 def _texts(

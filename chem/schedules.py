@@ -172,7 +172,7 @@ def load_instrument(folder: Path) -> Instrument:
     )
     identifier = text_of(file, "id", table, "id")
     order = tuple(str(item) for item in table["order"])
-    clauses = {name: _clause(file, name, clause) for name, clause in table.get("clauses", {}).items()}
+    clauses = {name: clause_of(file, name, clause) for name, clause in table.get("clauses", {}).items()}
     editions = tuple(_edition(file, number, item) for number, item in enumerate(table["editions"], start=1))
     if not editions or list(editions) != sorted(editions, key=lambda e: e.from_):
         raise DataError(file, "editions", "at least one edition, in order of date")
@@ -201,7 +201,8 @@ def load_instrument(folder: Path) -> Instrument:
     )
 
 
-def _clause(file: str, name: str, table: dict[str, Any]) -> Clause:
+def clause_of(file: str, name: str, table: dict[str, Any]) -> Clause:
+    """The clause of one schedule. Raises: DataError."""
     check_keys(file, name, table, ("stereoisomers", "text_status", "source"), ("esters", "ethers"))
     return Clause(
         schedule=name,
@@ -276,7 +277,7 @@ def _entries(path: Path, folder: str, instrument: str, order: tuple[str, ...]) -
     entries: list[Entry] = []
     periods: dict[tuple[str, str], list[tuple[date, date, int]]] = defaultdict(list)
     for row, record in read_csv(path, COLUMNS):
-        entry = _entry(file, row, record, instrument, order)
+        entry = entry_of(file, row, record, instrument, order)
         start = entry.not_before or entry.effective_from or date.min
         end = entry.until or date.max
         if end < start:
@@ -289,7 +290,8 @@ def _entries(path: Path, folder: str, instrument: str, order: tuple[str, ...]) -
     return tuple(entries)
 
 
-def _entry(file: str, row: int, record: dict[str, str], instrument: str, order: tuple[str, ...]) -> Entry:
+def entry_of(file: str, row: int | str, record: dict[str, str], instrument: str, order: tuple[str, ...]) -> Entry:
+    """An entry from its columns. Raises: DataError."""
     for column in ("name", "schedule", "text_status", "structure_check", "source"):
         if not record[column]:
             raise DataError(file, row, f"{column} is empty")

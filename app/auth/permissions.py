@@ -42,6 +42,7 @@ class Action(StrEnum):
     SUBSTANCE_READ = "substance.read"
     COUNTS_READ = "counts.read"
     SCHEDULE_READ = "schedule.read"
+    SCHEDULE_WRITE = "schedule.write"
     SUBSCRIBE = "subscribe"
     ALERT_READ = "alert.read"
     ALERT_WRITE = "alert.write"
@@ -70,6 +71,7 @@ TABLE: dict[Action, frozenset[Role]] = {
     Action.SUBSTANCE_READ: _ALL,
     Action.COUNTS_READ: frozenset({Role.LAB, Role.AUTHORITY, Role.REVIEWER, Role.ANALYST}),
     Action.SCHEDULE_READ: _ALL,
+    Action.SCHEDULE_WRITE: frozenset({Role.ADMIN}),
     Action.SUBSCRIBE: _ALL,
     Action.ALERT_READ: _ALL,
     Action.ALERT_WRITE: frozenset({Role.ANALYST, Role.AUTHORITY}),

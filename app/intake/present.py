@@ -8,7 +8,7 @@ from typing import Any
 
 from app.auth.permissions import Principal, Role
 from app.persistence.models import Detection, HarmCase, Report, ReportVersion
-from chem.values import INSTRUMENTS_OF_COUNTRY, UN_INSTRUMENTS
+from chem.values import INSTRUMENTS_OF_COUNTRY
 
 _AGE_THIRDS = {
     "0-9": "0-17", "10-17": "0-17", "18-24": "18-44", "25-34": "18-44", "35-44": "18-44",
@@ -29,9 +29,9 @@ def sees_text(report: Report, reader: Principal) -> bool:
 
 
 def deciding(matches: Sequence[Any], country: str) -> list[Any]:
-    """The matches that a report's status rests on: of the three UN conventions and of the sample's country."""
-    counted = {*UN_INSTRUMENTS, *INSTRUMENTS_OF_COUNTRY.get(country, ())}
-    return [match for match in matches if match["instrument"] in counted]
+    """The matches that a report's status rests on: those of another country's instruments are left out."""
+    foreign = {i for home, instruments in INSTRUMENTS_OF_COUNTRY.items() if home != country for i in instruments}
+    return [match for match in matches if match["instrument"] not in foreign]
 
 
 def present_version(version: ReportVersion) -> dict[str, Any]:

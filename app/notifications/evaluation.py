@@ -23,6 +23,7 @@ from app.notifications.series import (
     SCAN_HISTORY_DAYS,
     SPREAD_DAYS,
     Finding,
+    Weekly,
     causal_death_since,
     grave_events,
     monday,
@@ -30,6 +31,7 @@ from app.notifications.series import (
     pairs_received,
     weekly,
 )
+from app.notifications.signals import note_evaluation
 from app.persistence.models import Substance
 from app.regions import region_of
 
@@ -65,11 +67,14 @@ def evaluate(context: AppContext, substance_id: str, country: str, as_of: dateti
     """Run the three rules on one substance and country as of a moment; the ids of alerts raised or updated."""
     with context.database.read() as session:
         substance = session.get_one(Substance, substance_id)
+        series = weekly(session, substance, country, as_of)
         found = [
-            *_spike(session, substance, country, as_of),
+            *_spike(series, substance, country, as_of),
             *_clusters(session, substance, country, as_of),
             *_spread(session, substance, as_of),
         ]
+    with context.database.write() as session:
+        note_evaluation(session, substance_id, country, as_of, series)
     raised = []
     for signal, evidence in found:
         with context.database.write() as session:
@@ -125,12 +130,11 @@ def _signal(
 Found = tuple[Signal, Sequence[Finding]]
 
 
-def _spike(session: Session, substance: Substance, country: str, as_of: datetime) -> list[Found]:
+def _spike(series: Weekly, substance: Substance, country: str, as_of: datetime) -> list[Found]:
     """At least 3 findings in 4 weeks from 2 laboratories, or from 1 where no more than one reports; then at most level 2."""
-    series = weekly(session, substance, country, as_of)
     if sum(series.counts[-4:]) < 3 or (series.laboratories < 2 and series.reporting_laboratories > 1):
         return []
-    verdict: Verdict = verdict_of(series.counts, class_mean=series.class_mean)
+    verdict: Verdict = verdict_of(series.counts, class_mean=series.class_mean, tests=series.tests)
     if not verdict.alarm:
         return []
     numbers: dict[str, object] = {
@@ -140,7 +144,7 @@ def _spike(session: Session, substance: Substance, country: str, as_of: datetime
         "expected": round(verdict.expected, 4),
         "dispersion": round(verdict.dispersion, 4),
         "window_weeks": verdict.window,
-        "adjusted_for_tests": False,
+        "adjusted_for_tests": series.tests is not None,
     }
     key = f"{substance.id}:{country}:{monday(as_of).isoformat()}"
     return [(_signal(substance, "spike", key, Level.ADVISORY, numbers, series.recent, country, as_of), series.recent)]

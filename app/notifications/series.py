@@ -6,13 +6,15 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, true
 from sqlalchemy.orm import Session
 
+from alerts.regression import BASELINE_WEEKS, GUARD_WEEKS
+from alerts.statistics import scaled_tests
 from alerts.triggers import CAUSAL_ROLES, COUNTED_CONFIDENCE, GRAVE_WITHOUT_DEATH, HARD_EXPOSURE
-from app.persistence.models import CaseSubstance, Detection, HarmCase, HistoryRecord, Report, Sample, Substance
+from app.persistence.models import ActivityReport, CaseSubstance, Detection, HarmCase, HistoryRecord, Report, Sample, Substance
 
-WEEKS = 160
+WEEKS = BASELINE_WEEKS + GUARD_WEEKS + 1
 SCAN_HISTORY_DAYS = 395
 SPREAD_DAYS = 90
 
@@ -35,10 +37,11 @@ class Finding:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weekly:
     """Weekly counts of independent findings, oldest first, ending with the week of the moment; `recent` those of the last 4
-    weeks.
+    weeks. `tests` are tests done in the same weeks, scaled to a mean of 1; None where fewer than 80 % of the weeks have them.
     """
 
     counts: tuple[int, ...]
+    tests: tuple[float, ...] | None
     recent: tuple[Finding, ...]
     laboratories: int
     reporting_laboratories: int
@@ -74,14 +77,23 @@ def pairs_received(session: Session, since: datetime, until: datetime) -> list[t
     return [(str(substance_id), country) for substance_id, country in rows]
 
 
-def weekly(session: Session, substance: Substance, country: str, as_of: datetime) -> Weekly:
-    """The weekly series by receipt. A laboratory's findings of one day are one batch and count once."""
+def weekly(
+    session: Session, substance: Substance, country: str, as_of: datetime, readable: ColumnElement[bool] | None = None
+) -> Weekly:
+    """The weekly series by receipt. A laboratory's findings of one day are one batch and count once.
+
+    `readable` narrows it to the rows that a reader may see.
+    """
     start = as_of - timedelta(weeks=WEEKS)
     rows = session.execute(
         select(Detection.report_id, Detection.id, Detection.org_id, Detection.tlp, Detection.confidence, Detection.received_at)
         .join(Report, Report.id == Detection.report_id)
         .where(
-            _series(as_of), Detection.substance_id == substance.id, Detection.country == country, Detection.received_at > start
+            _series(as_of),
+            true() if readable is None else readable,
+            Detection.substance_id == substance.id,
+            Detection.country == country,
+            Detection.received_at > start,
         )
         .order_by(Detection.received_at, Detection.id)
     ).all()
@@ -114,11 +126,36 @@ def weekly(session: Session, substance: Substance, country: str, as_of: datetime
     )
     return Weekly(
         counts=tuple(len(batches[ago]) for ago in range(known_weeks - 1, -1, -1)),
+        tests=_tests_done(session, country, as_of, known_weeks),
         recent=tuple(recent),
         laboratories=len({item.org_id for item in recent}),
         reporting_laboratories=reporting or 0,
         class_mean=_class_mean(session, substance, country, as_of, known_weeks),
     )
+
+
+def _tests_done(session: Session, country: str, as_of: datetime, weeks: int) -> tuple[float, ...] | None:
+    """Tests that the laboratories of a country state, spread evenly over the days of their periods, by week."""
+    first = monday(as_of) - timedelta(weeks=weeks - 1)
+    stated = session.execute(
+        select(ActivityReport.first_day, ActivityReport.last_day, ActivityReport.samples_tested).where(
+            ActivityReport.country == country,
+            ActivityReport.test.is_(False),
+            ActivityReport.replaced_by.is_(None),
+            ActivityReport.withdrawn_at.is_(None),
+            ActivityReport.received_at <= as_of,
+            ActivityReport.last_day >= first,
+        )
+    )
+    done = [0.0] * weeks
+    for first_day, last_day, samples in stated:
+        daily = samples / ((last_day - first_day).days + 1)
+        for place in range(weeks):
+            start = first + timedelta(weeks=place)
+            days = (min(last_day, start + timedelta(days=6)) - max(first_day, start)).days + 1
+            done[place] += daily * max(0, days)
+    scaled = scaled_tests(done)
+    return None if scaled is None else tuple(scaled)
 
 
 def _weeks_ago(moment: datetime, as_of: datetime) -> int:

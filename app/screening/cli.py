@@ -13,6 +13,7 @@ import click
 
 from app.context import utc_now
 from app.screening.inputs import FORMATS, Source, format_of, read_items
+from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.screening.run import Outcome, ScreenOptions
@@ -48,6 +49,7 @@ def screen(
     The last line on standard error holds the coverage. Exit status 0, or 1 where some records are errors, 2 for wrong usage.
     While a run into a file is under way, a file beside it (OUTPUT.resume) holds hashes and counts, so that --resume can go on.
     """
+    from app.law.loaded import loaded_here
     from app.screening.resume import ResumeError, load
     from app.screening.run import Progress, ScreenOptions, run_screen
     from app.screening.writers import RESUMABLE
@@ -64,6 +66,7 @@ def screen(
         options = ScreenOptions(
             as_of=day, instruments=chosen, analogues=analogues, workers=workers, out=out, output=output,
             file_format=format_of(file, file_format), resume=go_on,
+            editions=loaded_here(Settings()),
         )  # fmt: skip
         with click.open_file(file, "rb") as stream:
             source = Source(cast(BinaryIO, stream), options.file_format)

@@ -9,10 +9,11 @@ import hashlib
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ CHECKPOINT_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScreenOptions:
-    """What to screen for and where the records go. `resume` goes on with the run that wrote `output`."""
+    """What to screen for and where the records go. `resume` goes on with the run that wrote `output`; `editions` are
+    those that this installation loaded."""
 
     as_of: date
     instruments: tuple[str, ...] | None
@@ -44,6 +46,7 @@ class ScreenOptions:
     output: Path | None
     file_format: str = "smi"
     resume: bool = False
+    editions: tuple[Mapping[str, Any], ...] = ()
 
     def settings(self, engine: Engine) -> dict[str, Any]:
         """Everything that shapes a record, beside the input."""
@@ -116,8 +119,8 @@ def kind_of(found: dict[str, Any]) -> str:
     return kind
 
 
-def _initialise() -> _Screener:
-    return _Screener(Engine.load())
+def _initialise(editions: tuple[Mapping[str, Any], ...]) -> _Screener:
+    return _Screener(Engine.load(editions=editions))
 
 
 def check_instruments(engine: Engine, asked: tuple[str, ...] | None) -> None:
@@ -133,7 +136,7 @@ def run_screen(source: Source, options: ScreenOptions, *, progress: Callable[[in
 
     Raises ValueError for an unknown instrument, ResumeError where a run cannot go on.
     """
-    engine = Engine.load()
+    engine = Engine.load(editions=options.editions)
     check_instruments(engine, options.instruments)
     outcome = Outcome(
         as_of=options.as_of,
@@ -176,7 +179,7 @@ def _run(
     progress: Callable[[int], None],
 ) -> None:
     wanted = Wanted(as_of=options.as_of, instruments=options.instruments, analogues=options.analogues)
-    pool = Pool(_initialise, size=options.workers)
+    pool = Pool(partial(_initialise, options.editions), size=options.workers)
     keeps = options.output is not None and options.out != "xlsx"
     asks = (_Ask(index, item, wanted, options.out) for index, item in enumerate(items, start=outcome.records))
     saved = time.monotonic()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
@@ -17,9 +17,11 @@ from app.problems import FieldError, Problem, from_validation
 from app.substances import queries
 from app.substances.denominators import rates_by_month
 from app.substances.search import CursorError, Sort, SubstancePage, SubstanceRow, search_substances
+from app.substances.structures import query_of, search_structures
 from app.substances.visibility import Cell
 from chem.depiction import depict_svg
 from chem.errors import StructureError
+from chem.library import Search
 from chem.values import Structure, StructureFormat
 
 router = APIRouter(prefix="/v1/substances", tags=["substances"])
@@ -92,31 +94,66 @@ def list_substances(
 
 
 class SearchIn(Strict):
-    """A name or identifier as `text`, or an exact structure."""
+    """A name or identifier as `text`, or a structure and the mode in which it is looked for.
+
+    exact: the parent of the structure and its stereoisomers; substructure: what contains it (a `smarts` too); similarity: what is
+    like its parent, by Morgan fingerprints (radius 2, 2,048 bits, Tanimoto), from `min_similarity` on.
+    """
 
     text: Annotated[str, Field(min_length=1, max_length=400)] | None = None
     smiles: StructureText | None = None
     inchi: StructureText | None = None
     molfile: StructureText | None = None
+    smarts: Annotated[str, Field(min_length=1, max_length=1_000)] | None = None
+    mode: Literal["exact", "substructure", "similarity"] = "exact"
+    min_similarity: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    limit: Annotated[int, Field(ge=1, le=200)] = 100
+    cursor: Annotated[str, Field(max_length=400)] | None = None
 
 
 @router.post(
     "/search",
-    summary="By name, identifier or exact structure",
+    summary="By name, identifier or structure: exact, substructure, similarity",
     openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": SearchIn.model_json_schema()}}}},
 )
 def search(context: Context, principal: Reader, body: RawBody) -> dict[str, Any]:
-    """Substances with this name, or with the parent of this structure (salts and labels taken away), or its stereoisomers."""
+    """Substances with this name, with the parent of this structure (salts and labels taken away) or its stereoisomers, those that
+    contain it, or those that are like it, most similar first, as far as this key may see. A search has two seconds.
+    """
     try:
         asked = SearchIn.model_validate(parse_json(body))
     except ValidationError as error:
         raise from_validation(error.errors()) from error
-    given = [form for form in ("text", "smiles", "inchi", "molfile") if getattr(asked, form) is not None]
+    given = [form for form in ("text", "smiles", "inchi", "molfile", "smarts") if getattr(asked, form) is not None]
     if len(given) != 1:
-        raise Problem("validation", "Give exactly one of text, smiles, inchi or molfile.")
+        raise Problem("validation", "Give exactly one of text, smiles, inchi, molfile or smarts.")
+    if asked.mode != "exact" and given != ["text"]:
+        return _by_structure(context, principal, asked, given[0])
+    if given == ["smarts"]:
+        detail = "A SMARTS is looked for with the mode substructure."
+        raise Problem("validation", f"/mode: {detail}", errors=[FieldError("/mode", detail)])
     text = asked.text or _connectivity(context, StructureFormat(given[0]), getattr(asked, given[0]))
     with context.database.read() as session:
-        return _page(search_substances(session, principal, now=context.now(), text=text, limit=100))
+        return _page(search_substances(session, principal, now=context.now(), text=text, limit=asked.limit, cursor=asked.cursor))
+
+
+def _by_structure(context: AppContext, principal: Principal, asked: SearchIn, form: str) -> dict[str, Any]:
+    try:
+        query = query_of(context, Search(asked.mode), form, getattr(asked, form), least=asked.min_similarity)
+        with context.database.read() as session:
+            page = search_structures(
+                session, context.structures, principal, query, now=context.now(), limit=asked.limit, cursor=asked.cursor
+            )
+    except StructureError as error:
+        raise Problem(error.code.value, f"/{form}: {error.detail}", errors=[FieldError(f"/{form}", error.detail)]) from error
+    except CursorError as error:
+        raise Problem("validation", f"cursor: {error}", errors=[FieldError("/cursor", str(error))]) from error
+    return {
+        "items": [_row(item.substance) | {"similarity": item.similarity} for item in page.items],
+        "next_cursor": page.next_cursor,
+        "total": page.total,
+        "near": [],
+    }
 
 
 def _connectivity(context: AppContext, form: StructureFormat, text: str) -> str:

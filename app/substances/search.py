@@ -120,6 +120,7 @@ def search_substances(
     now: datetime,
     text: str = "",
     contains: bool = False,
+    ids: Sequence[str] | None = None,
     chemical_group: str | None = None,
     effect_group: str | None = None,
     legal_status: str | None = None,
@@ -128,7 +129,8 @@ def search_substances(
     limit: int = 50,
     cursor: str | None = None,
 ) -> SubstancePage:
-    """The substances that exist for this reader and meet the filters. Three queries at most, four where nothing is found.
+    """The substances that exist for this reader and meet the filters, of these `ids` alone where given. Three queries at
+    most, four where nothing is found.
 
     A name that equals the text in its folded form wins over names that contain it, unless `contains`. Raises CursorError.
     """
@@ -139,6 +141,8 @@ def search_substances(
     if text:
         condition, exact = _matches_text(session, visible, text, contains=contains)
         conditions.append(condition)
+    if ids is not None:
+        conditions.append(Substance.id.in_(ids))
     if chemical_group:
         conditions.append(Substance.chemical_group == chemical_group)
     if effect_group:

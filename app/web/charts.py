@@ -200,6 +200,48 @@ def ranked_bars(bars: tuple[Bar, ...], *, width: int, label_limit: int) -> str:
     return _draw([drawn, written], width=width, height=24 * len(bars), fit=True)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeekBar:
+    """One week of a series: its Monday as YYYY-MM-DD, the count, the mean expected and the least count that alarms."""
+
+    week: str
+    count: int
+    mean: float | None
+    limit: int | None
+    alarm: bool = False
+
+
+@lru_cache(maxsize=_MOST_PICTURES)
+def week_band(weeks: tuple[WeekBar, ...], *, width: int, height: int) -> str:
+    """SVG: bars along weeks over the band from zero to the count that alarms, the expected mean as a line."""
+    ceiling = max(_round_up(max(max(w.count, w.limit or 0) for w in weeks) * 1.1), 4)
+    x = alt.X(
+        "week:O",
+        sort=[w.week for w in weeks],
+        axis=alt.Axis(
+            title=None, labelAngle=0, labelPadding=6, ticks=False, grid=False, labelOverlap="greedy",
+            labelExpr="timeFormat(toDate(datum.value), '%e %b %y')",
+        ),
+        scale=alt.Scale(paddingInner=0.22, paddingOuter=0.1),
+    )  # fmt: skip
+    axis = alt.Axis(title=None, tickCount=4, format=",d", tickMinStep=1, domain=False, ticks=False)
+
+    def y(field: str) -> alt.Y:
+        return alt.Y(f"{field}:Q", scale=alt.Scale(domain=[0, ceiling], nice=False), axis=axis)
+
+    known = [w for w in weeks if w.limit is not None]
+    band = [{"week": w.week, "from": 0, "to": w.limit} for w in known]
+    line = [{"week": w.week, "mean": w.mean} for w in known]
+    bars = [{"week": w.week, "from": 0, "to": w.count, "fill": CONFIRMED if w.alarm else PROBABLE} for w in weeks]
+    empty = [{"week": weeks[0].week, "from": 0, "to": 0, "mean": 0}]
+    layers = [
+        _chart(band or empty).mark_area(color=LINE, interpolate="step", opacity=0.9).encode(x=x, y=y("from"), y2="to:Q"),
+        _chart(bars).mark_bar().encode(x=x, y=y("from"), y2="to:Q", fill=alt.Fill("fill:N", scale=None, legend=None)),
+        _chart(line or empty).mark_line(color=TEXT, strokeWidth=1.5, strokeDash=[4, 3]).encode(x=x, y=y("mean")),
+    ]
+    return _draw(layers, width=width, height=height)
+
+
 def warm_up() -> None:
     """Draws once, so that the half second which the first picture costs is spent before the first reader comes."""
     month_bars((Bar(key="2026-01", parts=((CONFIRMED, 1),)),), width=100, height=50)

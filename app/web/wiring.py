@@ -13,11 +13,12 @@ from app.curation import pages as curation_pages
 from app.imports import pages as import_pages
 from app.intake import form_pages
 from app.intake import pages as intake_pages
+from app.law import pages as law_pages
 from app.notifications import pages as alert_pages
 from app.problems import PageRenderer
 from app.screening import pages as screening_pages
 from app.substances import pages as substance_pages
-from app.substances import suspects_pages
+from app.substances import signal_pages, structure_pages, suspects_pages
 from app.web import charts, docs_page, help_pages, overview, problem_pages, static
 from app.web.security import SecurityHeaders
 
@@ -29,6 +30,8 @@ ROUTERS = (
     auth_pages.router,
     overview.router,
     substance_pages.router,
+    structure_pages.router,
+    signal_pages.router,
     alert_pages.router,
     form_pages.router,
     import_pages.router,
@@ -36,6 +39,7 @@ ROUTERS = (
     suspects_pages.router,
     intake_pages.router,
     screening_pages.router,
+    law_pages.router,
 )
 
 

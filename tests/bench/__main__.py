@@ -11,9 +11,9 @@ import sys
 
 import rdkit
 
-from tests.bench import chem, imports, screening
+from tests.bench import chem, imports, screening, signals
 
-BENCHES = {"chem": chem.main, "screening": screening.main, "imports": imports.main}
+BENCHES = {"chem": chem.main, "screening": screening.main, "imports": imports.main, "signals": signals.main}
 
 
 def main() -> None:

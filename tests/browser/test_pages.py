@@ -40,7 +40,29 @@ def _screened(page: Page, base: str) -> None:
     expect(page.get_by_role("heading", name="Results")).to_be_visible()
 
 
+def _by_structure(page: Page, base: str) -> None:
+    page.goto(base + "/structure-search")
+    page.get_by_label("SMILES, InChI or molfile").fill("C1CCNCC1")
+    page.get_by_label("Look for").select_option("substructure")
+    page.get_by_role("button", name="Search", exact=True).last.click()
+    expect(page.get_by_role("heading", name="Results")).to_be_visible()
+
+
+def _rule_tried(page: Page, base: str) -> None:
+    page.goto(base + "/law/rule?id=de-npsg/2.1-oxindole")
+    page.get_by_label("SMILES").fill("CN1C(=O)C(=NNC(=O)c2ccccc2)c2ccccc12")
+    page.get_by_role("button", name="Try", exact=True).click()
+    expect(page.get_by_role("heading", name="Verdict")).to_be_visible()
+
+
 SUBSTANCE = _follow("/substances?q=4-FF", "main .row-title")
+
+
+def _signal(page: Page, site: str) -> None:
+    SUBSTANCE(page, site)
+    page.goto(f"{page.url}/signals/DE")
+
+
 PAGES: dict[str, tuple[str | None, Callable[[Page, str], None]]] = {
     "public overview": (None, _goto("/")),
     "sign-in": (None, _goto("/sign-in")),
@@ -52,6 +74,7 @@ PAGES: dict[str, tuple[str | None, Callable[[Page, str], None]]] = {
     "overview": (AUTHORITY, _goto("/")),
     "substance": (AUTHORITY, SUBSTANCE),
     "unscheduled substance": (LAB, _follow("/substances?q=2-MMC", "main .row-title")),
+    "weekly series": (LAB, _signal),
     "material": (LAB, _follow("/substances?q=Opium", "main .row-title")),
     "inbox": (AUTHORITY, _goto("/inbox")),
     "inbox, filtered": (AUTHORITY, _goto("/inbox?show=all&level=4")),
@@ -61,6 +84,13 @@ PAGES: dict[str, tuple[str | None, Callable[[Page, str], None]]] = {
     "retracted alert": (LAB, _follow("/inbox?show=all", "[data-open] >> text=by mistake")),
     "reports": (LAB, _goto("/reports")),
     "report": (LAB, _follow("/reports", "main .row-title")),
+    "law": (None, _goto("/law")),
+    "law, operator": (ANALYST, _goto("/law")),
+    "instrument": (None, _goto("/law/instruments/DE-NPSG")),
+    "class rule": (LAB, _goto("/law/rule?id=de-npsg/2.1-oxindole")),
+    "class rule tried": (LAB, _rule_tried),
+    "structure search": (LAB, _goto("/structure-search")),
+    "found by structure": (LAB, _by_structure),
     "screening": (LAB, _goto("/screening")),
     "screened": (LAB, _screened),
     "account": (LAB, _goto("/account?saved=true")),

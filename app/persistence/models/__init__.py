@@ -12,10 +12,11 @@ from app.persistence.models.alerting import (
     Body,
     FeedItem,
     Measure,
+    SeriesEvaluation,
     Subscription,
     Task,
 )
-from app.persistence.models.law import HistoryRecord, ScheduleEdition, ServiceState
+from app.persistence.models.law import HistoryRecord, LoadedEdition, ScheduleEdition, ServiceState
 from app.persistence.models.reports import (
     CaseSubstance,
     Detection,
@@ -62,6 +63,7 @@ __all__ = [
     "ImportReject",
     "Incident",
     "IncidentSubstance",
+    "LoadedEdition",
     "Measure",
     "Organisation",
     "Person",
@@ -69,6 +71,7 @@ __all__ = [
     "ReportVersion",
     "Sample",
     "ScheduleEdition",
+    "SeriesEvaluation",
     "ServiceState",
     "Subscription",
     "Substance",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import Double, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.persistence.base import Base, Id, Json, new_id
@@ -253,3 +253,28 @@ class Measure(Base):
     public_text: Mapped[str | None] = mapped_column(Text)
     actor: Mapped[str] = mapped_column(String(40))
     created_at: Mapped[datetime]
+
+
+class SeriesEvaluation(Base):
+    """The latest evaluation of one weekly series in one week, alarm or not, with its inputs: it can be computed again."""
+
+    __tablename__ = "signal"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
+    substance_id: Mapped[str] = mapped_column(ForeignKey("substance.id"))
+    country: Mapped[str] = mapped_column(String(2))
+    week: Mapped[date]  # the Monday of the tested week
+    as_of: Mapped[datetime]
+    method: Mapped[str] = mapped_column(String(40))
+    window: Mapped[int]  # weeks
+    observed: Mapped[int]
+    expected: Mapped[float] = mapped_column(Double)
+    dispersion: Mapped[float] = mapped_column(Double)
+    p: Mapped[float] = mapped_column(Double)
+    alarm: Mapped[bool]
+    laboratories: Mapped[int]
+    counts: Mapped[list[Any]] = mapped_column(Json)
+    tests: Mapped[list[Any] | None] = mapped_column(Json)
+    class_mean: Mapped[float | None] = mapped_column(Double)
+
+    __table_args__ = (UniqueConstraint("substance_id", "country", "week"), Index(None, "week", "alarm"))

@@ -27,6 +27,23 @@ class ScheduleEdition(Base):
     __table_args__ = (UniqueConstraint("instrument", "edition", "content_sha256"),)
 
 
+class LoadedEdition(Base):
+    """An edition that an administrator loaded, with its whole document. Every process reads them in the order of `number`."""
+
+    __tablename__ = "loaded_edition"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    instrument: Mapped[str] = mapped_column(String(20))
+    edition: Mapped[str] = mapped_column(String(40))
+    valid_from: Mapped[date]
+    content: Mapped[dict[str, Any]] = mapped_column(Json)
+    source: Mapped[str] = mapped_column(Text)
+    actor: Mapped[str] = mapped_column(String(40))
+    loaded_at: Mapped[datetime]
+
+    __table_args__ = (UniqueConstraint("instrument", "edition"),)
+
+
 class HistoryRecord(Base):
     """A substance known in an area since a date, from an operator's file: not a detection, but not news either."""
 

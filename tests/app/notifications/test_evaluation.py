@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
 from app.notifications.evaluation import evaluate
+from app.notifications.series import weekly
 from app.notifications.service import raise_alerts, reevaluate
-from app.persistence.models import Alert, AlertRevision, Detection, HarmCase, Report, Sample, Task
+from app.notifications.signals import recomputed
+from app.persistence.models import (
+    ActivityReport,
+    Alert,
+    AlertRevision,
+    Detection,
+    HarmCase,
+    Report,
+    Sample,
+    SeriesEvaluation,
+    Substance,
+    Task,
+)
 from app.persistence.session import Database
 from app.worker import Worker
 
@@ -67,7 +80,7 @@ def test_three_findings_of_two_laboratories_after_silence_are_a_spike_once_and_t
     (alert,) = alerts(place, "spike")
     assert (alert.id, alert.level, alert.country, alert.org_id) == (alert_id, 2, "DE", None)
     found = numbers(place, alert)
-    assert (found["laboratories"], found["observed"], found["method"]) == (2, 3, "gamma-poisson/1")
+    assert (found["laboratories"], found["observed"], found["method"]) == (2, 3, "gamma-poisson/2")
     assert found["p"] < 0.005
     assert evaluate(place.context, what.id, "DE", LATER) == []
     put(place, what, LATER + timedelta(hours=6), org=second)
@@ -174,3 +187,39 @@ def test_a_report_writes_its_evaluation_once_a_minute_and_the_worker_runs_it(pla
     worker.store._database_clock = False
     worker.run_due()
     assert len(alerts(place, "rapid_spread")) == 1
+
+
+def test_every_evaluation_is_kept_with_its_inputs_and_can_be_computed_again(place: Any) -> None:
+    what, other = place.substance("x", group="other"), place.substance("y", group="other")
+    put(place, other, START)
+    put(place, what, LATER - timedelta(days=5))
+    assert evaluate(place.context, what.id, "DE", LATER) == []  # no alert, and still kept
+    put(place, what, LATER - timedelta(hours=1))
+    evaluate(place.context, what.id, "DE", LATER)
+    evaluate(place.context, what.id, "DE", LATER - timedelta(days=2))  # an earlier moment never replaces a later one
+    with place.context.database.read() as session:
+        (kept,) = session.scalars(select(SeriesEvaluation)).all()
+        assert (kept.observed, kept.week.isoformat(), kept.counts[-1]) == (2, "2026-11-23", 2)
+        again = recomputed(kept)
+        assert (again.p, again.expected, again.method) == (kept.p, kept.expected, kept.method)
+
+
+def test_tests_done_are_taken_into_account_where_they_cover_the_weeks(place: Any) -> None:
+    what, other = place.substance("x", group="other"), place.substance("y", group="other")
+    put(place, other, START)
+    put(place, what, LATER - timedelta(days=2))
+    with place.context.database.write() as session:
+        for month in range(1, 13):
+            first = date(2026, month, 1)
+            session.add(
+                ActivityReport(
+                    org_id=place.lab.id, country="DE", period=f"2026-{month:02}", first_day=first,
+                    last_day=(first + timedelta(days=31)).replace(day=1) - timedelta(days=1),
+                    samples_tested=310 if month < 11 else 3100, tlp="GREEN", body="{}", actor="key:x", received_at=START,
+                )
+            )  # fmt: skip
+    with place.context.database.read() as session:
+        series = weekly(session, session.get_one(Substance, what.id), "DE", LATER)
+    assert series.tests is not None
+    assert len(series.tests) == len(series.counts)
+    assert 8 < series.tests[-1] / series.tests[10] < 12

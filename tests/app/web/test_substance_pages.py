@@ -229,7 +229,24 @@ def test_the_number_of_queries_does_not_grow_with_the_data(site: FastAPI, as_rol
     finally:
         event.remove(engine, "before_cursor_execute", note)
     # session; substance, names, group; month counts, reporting months, lags; countries, reporting countries; confidence; cases;
-    # alerts, their count; the demonstration mark
-    assert first == second == 14
+    # tests done and their laboratories; alerts, their count; the demonstration mark
+    assert first == second == 16
     # session; rows; count; the demonstration mark
     assert listed == 4
+
+
+def test_the_weekly_series_says_what_was_expected_and_why_it_fired(as_role: dict[str, TestClient]) -> None:
+    lab = as_role["lab"]
+    page = address(lab, "4-FF")
+    text = lab.get(f"{page}/signals/DE").text
+    assert "Why it did or did not fire" in text
+    assert "Tested windows that end with the current week" in text
+    assert text.count('class="chart chart-') == 2
+    assert "Alarms at" in text
+    assert lab.get(f"{page}/signals/XX").status_code == 404
+    assert lab.get("/substances/01ARZ3NDEKTSV4RRFFQ69G5FAV/signals/DE").status_code == 404
+
+
+def test_the_public_reads_no_weekly_series(public: TestClient) -> None:
+    answer = public.get(f"{address(public, '4-FF')}/signals/DE", follow_redirects=False)
+    assert answer.status_code == 303

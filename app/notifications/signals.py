@@ -1,0 +1,45 @@
+"""Evaluations of weekly series: kept with their inputs, so that each can be computed again and shown with its reason."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from alerts.statistics import Verdict, verdict_of
+from app.notifications.series import Weekly, monday
+from app.persistence.base import new_id
+from app.persistence.models import SeriesEvaluation
+from app.persistence.tasks import insert_once
+
+
+def note_evaluation(session: Session, substance_id: str, country: str, as_of: datetime, series: Weekly) -> None:
+    """Keep the evaluation of a series: one row a week, that of the latest moment. Evaluating twice changes nothing."""
+    verdict = verdict_of(series.counts, class_mean=series.class_mean, tests=series.tests)
+    key = {"substance_id": substance_id, "country": country, "week": monday(as_of)}
+    values = {
+        "as_of": as_of,
+        "method": verdict.method,
+        "window": verdict.window,
+        "observed": verdict.observed,
+        "expected": verdict.expected,
+        "dispersion": verdict.dispersion,
+        "p": verdict.p,
+        "alarm": verdict.alarm,
+        "laboratories": series.laboratories,
+        "counts": list(series.counts),
+        "tests": None if series.tests is None else list(series.tests),
+        "class_mean": series.class_mean,
+    }
+    if insert_once(session, SeriesEvaluation, {"id": new_id()} | key | values):
+        return
+    kept = session.scalars(select(SeriesEvaluation).filter_by(**key).with_for_update()).one()
+    if kept.as_of <= as_of:
+        for name, value in values.items():
+            setattr(kept, name, value)
+
+
+def recomputed(kept: SeriesEvaluation) -> Verdict:
+    """The verdict computed again from the inputs that were kept."""
+    return verdict_of(kept.counts, class_mean=kept.class_mean, tests=kept.tests)
