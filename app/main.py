@@ -12,6 +12,8 @@ from fastapi.responses import JSONResponse
 from sqlalchemy import text
 
 from app import problems
+from app.audit.traced import Traced
+from app.auth.doors import check_doors
 from app.body import LimitBody
 from app.chemistry import Chemistry
 from app.context import AppContext
@@ -103,6 +105,7 @@ def create_app(settings: Settings, *, context: AppContext | None = None, run_wor
     )
     app.state.context = context
     app.add_middleware(LimitBody)
+    app.add_middleware(Traced)
     for module in (
         intake_api,
         imports_api,
@@ -118,6 +121,7 @@ def create_app(settings: Settings, *, context: AppContext | None = None, run_wor
     _health(app, context)
     render = install_pages(app, context)
     problems.install(app, base_url=settings.base_url, page=render)
+    check_doors(app)
     return app
 
 

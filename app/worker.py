@@ -32,7 +32,6 @@ from app.notifications.escalation import escalate_handler, remind_handler
 from app.notifications.evaluation import evaluate_handler
 from app.notifications.fanout import fanout_handler, publish_handler
 from app.notifications.mailing import confirm_handler, digest_handler, smtp_channel
-from app.notifications.secrets import SecretBox
 from app.notifications.sending import deliver_handler, ping_handler
 from app.notifications.telling import tell_handler
 from app.persistence.models import Task
@@ -84,7 +83,7 @@ class Worker:
         self._clock_fine = True
 
     def _handlers(self, channel: WebhookChannel) -> dict[str, Handler]:
-        box = SecretBox(self._context.secret)
+        box = self._context.box
         ping = ping_handler(self._context, channel, box)
         mail = smtp_channel(self._context)
         return {

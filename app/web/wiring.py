@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI, Request
 from starlette.responses import RedirectResponse, Response
 
+from app.auth import account_pages, admin_pages
 from app.auth import pages as auth_pages
 from app.auth.sessions import SignInNeeded
 from app.auth.throttle import SignInThrottle
@@ -28,6 +29,8 @@ ROUTERS = (
     docs_page.router,
     help_pages.router,
     auth_pages.router,
+    account_pages.router,
+    admin_pages.router,
     overview.router,
     substance_pages.router,
     structure_pages.router,
@@ -47,7 +50,7 @@ def install(app: FastAPI, context: AppContext) -> PageRenderer:
     """Adds headers, static files and pages; gives the renderer for `app.problems.install(..., page=...)`."""
     static.manifest()  # read now, so that a missing file stops the start and no request
     charts.warm_up()
-    app.state.sign_in_throttle = SignInThrottle()
+    app.state.sign_in_throttle = SignInThrottle(context.database, context.secret)
     for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(SecurityHeaders, https=context.settings.base_url.startswith("https://"))
