@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import logging
 import os
@@ -14,13 +15,19 @@ import click
 from pydantic import ValidationError
 
 from app import context as context_module
-from app.auth import accounts
+from app.audit.cli import audit_commands
+from app.auth import accounts, management
+from app.auth.cli import account_commands
 from app.auth.permissions import ROLES_OF_KIND, Role
+from app.operations.cli import operator_commands
 from app.persistence import migrations
+from app.persistence.base import new_id
 from app.persistence.models import ApiKey, Organisation
 from app.persistence.session import Database, DurabilityError
+from app.persistence.trail import Trace, tracing
 from app.regions import is_country
 from app.settings import Settings
+from app.sharing.cli import group_commands
 from chem.errors import ChemError
 
 # Commands that need the chemistry toolkit import their slice when they run: `nps keys list` need not load it.
@@ -37,6 +44,7 @@ def _database() -> Database:
     """The database, at the newest migration."""
     settings = _settings()
     database = Database(settings.resolved_database_url)
+    click.get_current_context().call_on_close(database.dispose)
     if migrations.current(database.engine) != migrations.head(database.engine):
         if not settings.embedded:
             raise click.ClickException("The database is not at the newest migration. Run: nps migrate")
@@ -53,6 +61,9 @@ def main(verbose: bool) -> None:
     logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     # httpx writes every URL at INFO; a webhook's address is its owner's secret
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    command = click.get_current_context()
+    user = getpass.getuser()
+    command.with_resource(tracing(Trace(request_id=new_id(), actor=f"cli:{user}"[:80], door=f"nps {command.invoked_subcommand}")))
 
 
 @main.command()
@@ -129,6 +140,12 @@ def worker() -> None:
     run_until_stopped(context)
 
 
+main.add_command(audit_commands(_database))
+main.add_command(group_commands(_database))
+for _command in operator_commands(_settings, _database):
+    main.add_command(_command)
+
+
 # -- organisations and keys ---------------------------------------------------------------------------------------------
 
 
@@ -182,13 +199,18 @@ def keys() -> None:
 @click.option("--org", required=True, help="The organisation's id.")
 @click.option("--role", required=True, type=click.Choice([role.value for role in Role]))
 @click.option("--expires", type=click.DateTime(["%Y-%m-%d"]), help="First day on which it no longer works.")
+@click.option("--scope", "scopes", multiple=True, help="Cut the key to this right of its role, for example report.send.")
+@click.option("--note", help="What you call it.")
 @click.option("--json", "as_json", is_flag=True)
-def keys_create(org: str, role: str, expires: Any, as_json: bool) -> None:
+def keys_create(org: str, role: str, expires: Any, scopes: tuple[str, ...], note: str | None, as_json: bool) -> None:
     """Make a key. Its secret is shown once, here."""
     expires_at = expires.replace(tzinfo=UTC) if expires else None
     try:
         with _database().write() as session:
-            key, secret = accounts.create_key(session, org_id=org, role=role, now=context_module.utc_now(), expires_at=expires_at)
+            cut = management.check_scopes(role, scopes)
+            key, secret = accounts.create_key(
+                session, org_id=org, role=role, now=context_module.utc_now(), expires_at=expires_at, scopes=cut, note=note
+            )
             found = {"id": key.id, "key": secret}
     except accounts.AccountError as error:
         raise click.UsageError(str(error)) from error
@@ -235,6 +257,10 @@ def keys_revoke(key_id: str) -> None:
         if key.revoked_at is None:
             key.revoked_at = context_module.utc_now()
     click.echo(f"revoked {key_id}")
+
+
+for _group in account_commands(_settings, _database, keys):
+    main.add_command(_group)
 
 
 # -- files ---------------------------------------------------------------------------------------------------------------
@@ -405,7 +431,14 @@ def _install_screening() -> None:
     main.add_command(normalise)
 
 
+def _install_sending() -> None:
+    from app.client.cli import send
+
+    main.add_command(send)
+
+
 _install_screening()
+_install_sending()
 _install_law()
 
 if __name__ == "__main__":

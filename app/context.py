@@ -12,6 +12,8 @@ from fastapi import Depends, Request
 from app.auth import accounts
 from app.auth.permissions import TABLE, Action, Principal, may
 from app.auth.rates import RateLimiter
+from app.notifications.secrets import SecretBox
+from app.persistence import trail
 from app.persistence.session import Database
 from app.problems import Problem
 from app.settings import Settings
@@ -31,6 +33,8 @@ class AppContext:
     chemistry: Any
     now: Callable[[], datetime] = utc_now
     rates: RateLimiter = field(init=False)
+    addresses: RateLimiter = field(init=False)
+    box: SecretBox = field(init=False)
     structures: Any = field(init=False)  # an app.substances.structures.StructureIndex
     wake_worker: Callable[[], None] = field(default=lambda: None)
     demo: bool = False
@@ -40,11 +44,17 @@ class AppContext:
         from app.substances.structures import StructureIndex  # it needs this module
 
         self.rates = RateLimiter(self.settings.rate_limit)
+        self.addresses = RateLimiter(self.settings.address_limit)
+        self.box = SecretBox(self.secret, *self.settings.previous_secrets())
+        self.database.clock = lambda: self.now()
         self.structures = StructureIndex(self.database)
 
 
 def get_context(request: Request) -> AppContext:
     context: AppContext = request.app.state.context
+    trace = trail.current()
+    if trace is not None and not trace.door:
+        trace.door = f"{request.method} {request.scope['route'].path}"[:120]
     return context
 
 
@@ -55,6 +65,7 @@ def optional_principal(request: Request, context: Context) -> Principal | None:
     """Who holds the key in the Authorization header; None without the header. A wrong key is refused, never ignored."""
     header = request.headers.get("authorization")
     if header is None:
+        _spend(request, context.addresses, _address(request), "This address", context.now())
         return None
     scheme, _, secret = header.partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
@@ -67,24 +78,35 @@ def optional_principal(request: Request, context: Context) -> Principal | None:
     with context.database.read() as session:
         found = accounts.authenticate_key(session, secret.strip(), now)
     if found is None:
+        _spend(request, context.addresses, _address(request), "This address", now)
         raise Problem("unauthorised", "The key is unknown, revoked or expired.", headers={"WWW-Authenticate": "Bearer"})
     principal, key = found
-    wait = context.rates.take(key.id, now)
-    if wait is not None:
-        limit = context.rates.limit
-        raise Problem(
-            "rate-limited",
-            f"This key may make {limit} requests a minute; try again in {wait} s.",
-            headers={
-                "Retry-After": str(wait),
-                "RateLimit-Policy": f'"minute";q={limit};w=60',
-                "RateLimit": f'"minute";r=0;t={wait}',
-            },
-        )
+    trail.note_actor(principal.actor, principal.org_id)
+    _spend(request, context.rates, key.id, "This key", now)
     if accounts.use_is_stale(key, now):
         with context.database.write() as session:
             accounts.note_use(session, key.id, now)
     return principal
+
+
+def _address(request: Request) -> str:
+    return f"address:{request.client.host if request.client else 'unknown'}"
+
+
+def _spend(request: Request, limiter: RateLimiter, who: str, name: str, now: datetime) -> None:
+    """Count the request; the answer tells what is left. Raises Problem `rate-limited` (429) where it is too many."""
+    quota = limiter.take(who, now)
+    if quota is None:
+        return
+    if quota.refused:
+        raise Problem(
+            "rate-limited",
+            f"{name} may make {quota.limit} requests a minute; try again in {quota.reset} s.",
+            headers=quota.headers(),
+        )
+    trace = trail.current()
+    if trace is not None:
+        trace.headers.update(quota.headers())
 
 
 def requires(action: Action) -> Callable[..., Principal]:
@@ -94,6 +116,8 @@ def requires(action: Action) -> Callable[..., Principal]:
         if principal is None:
             raise Problem("unauthorised", "Send Authorization: Bearer KEY.", headers={"WWW-Authenticate": "Bearer"})
         if not may(principal, action):
+            if principal.role in TABLE[action]:
+                raise Problem("forbidden", f"This key is cut to other rights than {action}; its owner can make one that has it.")
             roles = ", ".join(sorted(TABLE[action]))
             raise Problem("forbidden", f"A key of role {principal.role} may not do this; it is for: {roles}.")
         return principal

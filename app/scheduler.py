@@ -1,7 +1,7 @@
 """Scheduled work. A tick only inserts a task keyed by job and nominal time, so that any number of schedulers is harmless.
 
 The worker does what the tick asks. Jobs: `heartbeat` (Mondays 06:00 UTC, a signed message to each endpoint that proves the
-path) and `housekeeping` (hourly).
+path), `digest`, `evaluate` (daily), `housekeeping` (hourly) and `seal` (each minute, over the audit trail).
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from sqlalchemy.orm import Session
 
 from alerts.outbox import DONE, Result, TaskItem
 from alerts.render import iso
+from app.audit.seals import seal_due
+from app.auth.throttle import forget_failures
 from app.context import AppContext
 from app.law.rescreen import enqueue_if_stale
 from app.notifications.evaluation_queue import enqueue_daily
@@ -40,6 +42,7 @@ class Job:
 
     name: str
     cron: dict[str, Any]
+    catches_up: bool = True  # False: one run does what all the missed ones would have done
 
     def trigger(self) -> Any:
         return CronTrigger(timezone=UTC, **self.cron)
@@ -50,6 +53,7 @@ JOBS = (
     Job(name="digest", cron={"day_of_week": "mon", "hour": 6, "minute": 30}),
     Job(name="evaluate", cron={"hour": 3, "minute": 0}),
     Job(name="housekeeping", cron={"minute": 7}),
+    Job(name="seal", cron={"minute": "*"}, catches_up=False),
 )
 
 
@@ -80,6 +84,11 @@ def nominal_times(job: Job, after: datetime, until: datetime) -> list[datetime]:
         previous, moment = following, following + timedelta(microseconds=1)
 
 
+def _missed(job: Job, now: datetime) -> list[datetime]:
+    """The nominal times to insert on start: those of 48 hours, or the last one where one run is enough."""
+    return nominal_times(job, now - CATCH_UP, now) if job.catches_up else nominal_times(job, now - timedelta(minutes=1), now)
+
+
 class Scheduler:
     """Ticks of this process. On start it inserts what was missed in the last 48 hours; inserting twice is harmless."""
 
@@ -106,16 +115,12 @@ class Scheduler:
             known = session.scalar(select(Task.id).where(Task.topic == "tick").limit(1))
             if known is None:
                 return 0  # a new installation has missed nothing
-            return sum(
-                insert_tick(session, job.name, nominal, now)
-                for job in JOBS
-                for nominal in nominal_times(job, now - CATCH_UP, now)
-            )
+            return sum(insert_tick(session, job.name, nominal, now) for job in JOBS for nominal in _missed(job, now))
 
     def _ticker(self, job: Job) -> Callable[[], None]:
         def tick() -> None:
             now = self._context.now()
-            due = nominal_times(job, now - CATCH_UP, now)
+            due = nominal_times(job, now - (CATCH_UP if job.catches_up else timedelta(minutes=2)), now)
             if due:
                 with self._context.database.write() as session:
                     insert_tick(session, job.name, due[-1], now)
@@ -140,6 +145,8 @@ def tick_handler(context: AppContext) -> Callable[[TaskItem], Result]:
                 case "housekeeping":
                     housekeeping(session, now)
                     enqueue_if_stale(session, context.chemistry.version, now)
+                case "seal":
+                    seal_due(session, now)
                 case other:
                     return Result(outcome="cancelled", error=f"there is no job {other!r}")
         return DONE
@@ -177,6 +184,7 @@ def housekeeping(session: Session, now: datetime) -> None:
 
     Deliveries and their attempts stay.
     """
+    forget_failures(session, now)
     session.execute(delete(IdempotencyRecord).where(IdempotencyRecord.created_at < now - IDEMPOTENCY_KEPT))
     old = select(Task.id).where(
         Task.topic.in_(("tick", "fanout", "publish", "heartbeat", "ping", "confirm", "digest", "evaluate", "remind", "tell")),

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 SECRET_FILE = "secret-key"  # noqa: S105 - the name of the file, not a secret
+PREVIOUS_FILE = "secret-key.previous"
 
 
 class EgressRule(tuple[IPv4Network | IPv6Network, int | None]):
@@ -34,6 +35,8 @@ class Settings(BaseSettings):
     smtp_url: str | None = Field(default=None, alias="NPS_SMTP_URL", repr=False)
     egress_allow: Annotated[tuple[EgressRule, ...], NoDecode] = Field(default=(), alias="EGRESS_ALLOW")
     rate_limit: int = Field(default=60_000, ge=0, alias="NPS_RATE_LIMIT")
+    address_limit: int = Field(default=3_000, ge=0, alias="NPS_ADDRESS_LIMIT")
+    previous_key: str | None = Field(default=None, alias="NPS_SECRET_KEY_PREVIOUS", repr=False)
 
     @field_validator("egress_allow", mode="before")
     @classmethod
@@ -66,6 +69,15 @@ class Settings(BaseSettings):
     @property
     def embedded(self) -> bool:
         return self.resolved_database_url.startswith("sqlite")
+
+    def previous_secrets(self) -> tuple[bytes, ...]:
+        """Keys that still open what was encrypted before the key was changed; nothing is encrypted under them."""
+        if self.previous_key:
+            return (hashlib.sha256(self.previous_key.encode()).digest(),)
+        path = self.data_dir / PREVIOUS_FILE
+        if self.embedded and not self.secret_key and path.exists():
+            return (base64.b64decode(path.read_text()),)
+        return ()
 
     def secret(self) -> bytes:
         """32 bytes: from `NPS_SECRET_KEY`, else from a 0600 file made beside the embedded database.

@@ -24,6 +24,7 @@ from alerts.channels.webhook import WebhookChannel
 from alerts.outbox import CONCURRENCY, DeliveryLoop, Handler
 from alerts.retry import BreakerPolicy, RetryPolicy
 from app.context import AppContext
+from app.curation.service import curate_handler
 from app.imports.jobs import import_handler
 from app.law.follow import Follower
 from app.law.rescreen import rescreen_handler
@@ -31,7 +32,6 @@ from app.notifications.escalation import escalate_handler, remind_handler
 from app.notifications.evaluation import evaluate_handler
 from app.notifications.fanout import fanout_handler, publish_handler
 from app.notifications.mailing import confirm_handler, digest_handler, smtp_channel
-from app.notifications.secrets import SecretBox
 from app.notifications.sending import deliver_handler, ping_handler
 from app.notifications.telling import tell_handler
 from app.persistence.models import Task
@@ -83,7 +83,7 @@ class Worker:
         self._clock_fine = True
 
     def _handlers(self, channel: WebhookChannel) -> dict[str, Handler]:
-        box = SecretBox(self._context.secret)
+        box = self._context.box
         ping = ping_handler(self._context, channel, box)
         mail = smtp_channel(self._context)
         return {
@@ -91,6 +91,7 @@ class Worker:
             "publish": publish_handler(self._context),
             "deliver": deliver_handler(self._context, channel, box, mail),
             "evaluate": evaluate_handler(self._context, self.store.renew),
+            "curate": curate_handler(self._context, self.store.renew),
             "import": import_handler(self._context, self.store.renew, self._stopping.is_set),
             "escalate": escalate_handler(self._context),
             "tell": tell_handler(self._context, mail),

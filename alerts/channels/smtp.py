@@ -70,6 +70,14 @@ class SmtpChannel:
             raise AssertionError("one recipient a message")
         return Receipt(status=250, response="accepted by the relay")
 
+    def check(self) -> None:
+        """Reach the relay and sign in as for a message, and send none. Raises ChannelError."""
+        try:
+            with self._connect() as server:
+                server.noop()
+        except (smtplib.SMTPException, OSError) as error:
+            raise ChannelError(f"the relay was not reached: {error}") from error
+
     def _connect(self) -> smtplib.SMTP:
         relay = self.relay
         server: smtplib.SMTP

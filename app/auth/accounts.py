@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from argon2 import PasswordHasher
@@ -36,9 +37,19 @@ def create_organisation(session: Session, *, name: str, kind: str, country: str,
 
 
 def create_key(
-    session: Session, *, org_id: str, role: str, now: datetime, expires_at: datetime | None = None
+    session: Session,
+    *,
+    org_id: str,
+    role: str,
+    now: datetime,
+    expires_at: datetime | None = None,
+    scopes: Sequence[str] | None = None,
+    note: str | None = None,
 ) -> tuple[ApiKey, str]:
-    """A new key and its secret, which is stored nowhere. Raises AccountError where the organisation has no such role."""
+    """A new key and its secret, which is stored nowhere. Raises AccountError where the organisation has no such role.
+
+    `scopes` cuts the key to some of its role's rights (`app.auth.management.check_scopes` checks them).
+    """
     org = session.get(Organisation, org_id)
     if org is None:
         raise AccountError(f"there is no organisation {org_id!r}")
@@ -53,13 +64,15 @@ def create_key(
         secret_hash=hash_token(secret),
         created_at=now,
         expires_at=expires_at,
+        scopes=list(scopes) if scopes is not None else None,
+        note=note,
     )
     session.add(key)
     session.flush()
     return key, secret
 
 
-def principal_of(org: Organisation, role: str, actor: str) -> Principal:
+def principal_of(org: Organisation, role: str, actor: str, scopes: Sequence[str] | None = None) -> Principal:
     return Principal(
         actor=actor,
         org_id=org.id,
@@ -68,6 +81,7 @@ def principal_of(org: Organisation, role: str, actor: str) -> Principal:
         country=org.country,
         role=Role(role),
         test=org.test,
+        scopes=frozenset(scopes) if scopes is not None else None,
     )
 
 
@@ -76,7 +90,7 @@ def authenticate_key(session: Session, secret: str, now: datetime) -> tuple[Prin
     key = session.scalar(select(ApiKey).where(ApiKey.secret_hash == hash_token(secret)).options(joinedload(ApiKey.organisation)))
     if key is None or key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
         return None
-    return principal_of(key.organisation, key.role, f"key:{key.id}"), key
+    return principal_of(key.organisation, key.role, f"key:{key.id}", key.scopes), key
 
 
 def use_is_stale(key: ApiKey, now: datetime) -> bool:
@@ -85,7 +99,7 @@ def use_is_stale(key: ApiKey, now: datetime) -> bool:
 
 
 def note_use(session: Session, key_id: str, now: datetime) -> None:
-    session.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=now))
+    session.execute(update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=now), execution_options={"trail": False})
 
 
 def create_person(session: Session, *, org_id: str, email: str, name: str, role: str, password: str, now: datetime) -> Person:
@@ -104,6 +118,28 @@ def create_person(session: Session, *, org_id: str, email: str, name: str, role:
     session.add(person)
     session.flush()
     return person
+
+
+LEAST_PASSWORD = 12
+
+
+def set_password(person: Person, password: str) -> None:
+    """Raises AccountError for a password that is too short or holds the person's own name."""
+    own = (person.email.split("@")[0], person.email, *person.name.lower().split())
+    if len(password) < LEAST_PASSWORD:
+        raise AccountError(f"a password has at least {LEAST_PASSWORD} characters")
+    if len(set(password)) < 5 or password.lower() in own:
+        raise AccountError("this password is easy to guess")
+    person.password_hash = _hasher.hash(password)
+
+
+def password_is(person: Person, password: str) -> bool:
+    """Whether this is the person's password."""
+    try:
+        _hasher.verify(person.password_hash, password)
+    except Argon2Error:
+        return False
+    return True
 
 
 def check_password(session: Session, email: str, password: str) -> Person | None:

@@ -53,6 +53,8 @@ class Action(StrEnum):
     DELIVERY_RETRY = "delivery.retry"
     MEASURE_WRITE = "measure.write"
     OPERATE = "operate"
+    ACCOUNTS = "accounts"
+    AUDIT_READ = "audit.read"
 
 
 _ALL = frozenset(Role)
@@ -82,6 +84,8 @@ TABLE: dict[Action, frozenset[Role]] = {
     Action.DELIVERY_RETRY: frozenset({Role.AUTHORITY, Role.ANALYST, Role.ADMIN}),
     Action.MEASURE_WRITE: frozenset({Role.AUTHORITY}),
     Action.OPERATE: frozenset({Role.ANALYST, Role.ADMIN}),
+    Action.ACCOUNTS: frozenset({Role.ADMIN}),
+    Action.AUDIT_READ: frozenset({Role.ADMIN}),
 }
 
 
@@ -96,11 +100,14 @@ class Principal:
     country: str
     role: Role
     test: bool
+    scopes: frozenset[str] | None = None  # of a key: what of its role's rights it is cut to
 
 
 def may(principal: Principal | None, action: Action) -> bool:
-    """Whether the table allows it. No principal, or an action without a line: no."""
-    return principal is not None and principal.role in TABLE.get(action, frozenset())
+    """Whether the table, and the scopes of the key, allow it. No principal, or an action without a line: no."""
+    if principal is None or principal.role not in TABLE.get(action, frozenset()):
+        return False
+    return principal.scopes is None or action.value in principal.scopes
 
 
 # TLP 2.0, from public to named recipients

@@ -10,13 +10,14 @@ from typing import Annotated
 from urllib.parse import quote, urlsplit
 
 from fastapi import Depends, Form, Request
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from app.auth.accounts import principal_of
 from app.auth.permissions import Action, Principal, may
 from app.auth.tokens import hash_token
 from app.context import Context
+from app.persistence import trail
 from app.persistence.models import Person, WebSession
 from app.problems import Problem
 from app.web import csrf
@@ -49,7 +50,7 @@ class SignInNeeded(Exception):
         return f"/sign-in?next={quote(self.return_to, safe='/?=&')}" if self.return_to != "/" else "/sign-in"
 
 
-def open_session(session: Session, person_id: str, now: datetime) -> str:
+def open_session(session: Session, person_id: str, now: datetime, *, agent: str | None = None) -> str:
     """A new sign-in; gives the cookie's value, which is stored nowhere. Sign-ins that ran out are removed on the way."""
     session.execute(delete(WebSession).where(WebSession.expires_at <= now))
     token = secrets.token_urlsafe(32)
@@ -60,8 +61,10 @@ def open_session(session: Session, person_id: str, now: datetime) -> str:
             csrf_token=csrf.new_token(),
             created_at=now,
             expires_at=now + LIFETIME,
+            agent=agent,
         )
     )
+    session.execute(update(Person).where(Person.id == person_id).values(last_sign_in_at=now), execution_options={"trail": False})
     return token
 
 
@@ -108,7 +111,10 @@ def optional_viewer(request: Request, context: Context) -> Viewer | None:
     if not token:
         return None
     with context.database.read() as session:
-        return find_viewer(session, token, context.now())
+        viewer = find_viewer(session, token, context.now())
+    if viewer is not None:
+        trail.note_actor(viewer.principal.actor, viewer.principal.org_id)
+    return viewer
 
 
 MaybeViewer = Annotated[Viewer | None, Depends(optional_viewer)]

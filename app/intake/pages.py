@@ -16,6 +16,7 @@ from app.auth.permissions import Action
 from app.auth.sessions import Viewer, requires_viewer
 from app.context import Context
 from app.intake import queries
+from app.intake.present import deciding, newest_rows
 from app.notifications.inbox import AlertRow, alerts_for
 from app.persistence.models import CaseSubstance, Detection, HarmCase, Report, ReportVersion
 from app.problems import Problem
@@ -101,13 +102,8 @@ class ReportContext:
     versions: tuple[VersionLine, ...]
 
 
-def _newest(report: Report) -> int:
-    """The newest version with rows: a withdrawal adds a version without any."""
-    return report.version - 1 if report.state == "withdrawn" else report.version
-
-
 def _current(report: Report) -> list[Detection]:
-    return [d for d in report.detections if d.report_version == _newest(report)]
+    return [d for d in report.detections if d.report_version == newest_rows(report)]
 
 
 def _answers(report: Report) -> list[dict[str, Any]]:
@@ -187,7 +183,7 @@ def report(request: Request, context: Context, viewer: Laboratory, report_id: st
         tlp=found.tlp,
         sample=_sample(found),
         findings=tuple(_finding(d, answers.get(d.position)) for d in _current(found)),
-        cases=tuple(_case(case) for case in found.cases if case.report_version == _newest(found)),
+        cases=tuple(_case(case) for case in found.cases if case.report_version == newest_rows(found)),
         alerts=alerts,
         versions=tuple(VersionLine(version=row.version, kind=row.kind, at=row.created_at, reason=row.reason) for row in versions),
     )
@@ -227,6 +223,7 @@ def _quantity(value: float | None, unit: str | None, basis: str | None) -> str |
 
 def _finding(detection: Detection, answer: dict[str, Any] | None) -> Finding:
     substance = detection.substance
+    matches = deciding(detection.matches, detection.country)
     reported = detection.reported_name or _structure_text(detection.reported_structure)
     details: list[tuple[str, str | None]] = [
         ("Techniques", ", ".join(detection.techniques) or None),
@@ -246,8 +243,8 @@ def _finding(detection: Detection, answer: dict[str, Any] | None) -> Finding:
         confidence=words.said(words.CONFIDENCE, detection.confidence),
         because=tuple((answer or {}).get("confidence_because", ())),
         status=detection.legal_status,
-        verdict=words.verdict(detection.legal_status, detection.matches, label=reported or ""),
-        more=words.and_more(detection.legal_status, detection.matches),
+        verdict=words.verdict(detection.legal_status, matches, label=reported or ""),
+        more=words.and_more(detection.legal_status, matches),
         first_in=_first_in(answer),
         other_labs=(answer or {}).get("other_labs"),
         relation=detection.relation,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from app.auth.permissions import Principal, Role
-from app.persistence.models import Detection, HarmCase, Report
+from app.auth.permissions import Principal
+from app.persistence.models import Detection, HarmCase, Report, ReportVersion
+from app.sharing.rows import sees_all, sees_text
+from chem.values import INSTRUMENTS_OF_COUNTRY
 
 _AGE_THIRDS = {
     "0-9": "0-17", "10-17": "0-17", "18-24": "18-44", "25-34": "18-44", "35-44": "18-44",
@@ -13,18 +17,42 @@ _AGE_THIRDS = {
 }  # fmt: skip
 
 
-def sees_all(report: Report, reader: Principal) -> bool:
-    """Whether the reader gets every field: the sender's organisation, its country's authority, an analyst."""
-    if reader.org_id == report.org_id or reader.role is Role.ANALYST:
-        return True
-    return reader.role is Role.AUTHORITY and reader.country == report.country
+def newest_rows(report: Report) -> int:
+    """The newest version with rows: a withdrawal adds a version without any."""
+    return report.version - 1 if report.state == "withdrawn" else report.version
 
 
-def present_report(report: Report, reader: Principal) -> dict[str, Any]:
-    """The report as JSON. Needs organisation, sample, detections with substances, and cases loaded."""
-    whole = sees_all(report, reader)
-    # free text shows only to the sender's organisation and its country's authority
-    own_text = whole and reader.role is not Role.ANALYST
+def deciding(matches: Sequence[Any], country: str) -> list[Any]:
+    """The matches that a report's status rests on: those of another country's instruments are left out."""
+    foreign = {i for home, instruments in INSTRUMENTS_OF_COUNTRY.items() if home != country for i in instruments}
+    return [match for match in matches if match["instrument"] not in foreign]
+
+
+def present_version(version: ReportVersion) -> dict[str, Any]:
+    """A version as JSON; `report` is null for a withdrawal and where the content was lawfully erased."""
+    try:
+        body = json.loads(version.body) if version.body else None
+    except ValueError:
+        body = None
+    return {
+        "version": version.version,
+        "kind": version.kind,
+        "reason": version.reason,
+        "created_at": version.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "sha256": version.body_sha256,
+        "report": body,
+    }
+
+
+def present_report(report: Report, reader: Principal, cases: Collection[str], routes: Collection[str]) -> dict[str, Any]:
+    """The report as JSON: the rows of its newest version, and of its cases those with an id in `cases`. The supply
+    route shows where the report's id is in `routes`.
+
+    Needs organisation, sample, detections with substances, and cases loaded.
+    """
+    whole = sees_all(reader, org_id=report.org_id, country=report.country)
+    own_text = sees_text(reader, org_id=report.org_id, country=report.country)
+    route = report.id in routes
     sample = report.sample
     month = f"{sample.sampled_on:%Y-%m}" if sample.date_precision != "year" else f"{sample.sampled_on:%Y}"
     return {
@@ -36,6 +64,7 @@ def present_report(report: Report, reader: Principal) -> dict[str, Any]:
         "laboratory": report.organisation.name if whole else None,
         "received_at": report.received_at.isoformat(timespec="milliseconds").replace("+00:00", "Z") if whole else None,
         "tlp": report.tlp,
+        "sharing_group": report.sharing_group if reader.org_id == report.org_id else None,
         "alerts": report.answer.get("alerts", []) if whole else [],
         "sample": {
             "country": sample.country,
@@ -47,14 +76,12 @@ def present_report(report: Report, reader: Principal) -> dict[str, Any]:
             "form": sample.form,
             "sold_as": sample.sold_as if own_text else None,
             "quantity": _quantity(sample) if whole else None,
-            "origin": sample.origin if whole else None,
-            "transit": sample.transit if whole else [],
-            "destination": sample.destination if whole else None,
+            "origin": sample.origin if route else None,
+            "transit": sample.transit if route else [],
+            "destination": sample.destination if route else None,
         },
-        "substances": [
-            _detection(d) for d in report.detections if d.report_version == report.version or report.state == "withdrawn"
-        ],
-        "cases": [c for c in (_case(case, report, reader) for case in report.cases if case.counted) if c is not None],
+        "substances": [_detection(d) for d in report.detections if d.report_version == newest_rows(report)],
+        "cases": [_case(case, whole=whole) for case in report.cases if case.id in cases],
     }
 
 
@@ -88,10 +115,10 @@ def _detection(detection: Detection) -> dict[str, Any]:
     }
 
 
-def _case(case: HarmCase, report: Report, reader: Principal) -> dict[str, Any] | None:
-    """In full to sender, country's authority and analyst; de-identified to a reviewer; to nobody else."""
+def _case(case: HarmCase, *, whole: bool) -> dict[str, Any]:
+    """In full, or de-identified: quarter, no sex, no intent, age in three bands."""
     substances = [{"index": s.detection.position, "role": s.role} for s in case.substances]
-    if sees_all(report, reader):
+    if whole:
         return {
             "seriousness": case.seriousness,
             "country": case.country,
@@ -109,8 +136,6 @@ def _case(case: HarmCase, report: Report, reader: Principal) -> dict[str, Any] |
             "icd": case.icd,
             "substances": substances,
         }
-    if reader.role is not Role.REVIEWER or case.tlp not in ("CLEAR", "GREEN", "AMBER"):
-        return None
     year, month = case.month.split("-")
     return {
         "seriousness": case.seriousness,

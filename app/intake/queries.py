@@ -8,12 +8,10 @@ from typing import Any
 
 from sqlalchemy import (
     Boolean,
-    ColumnElement,
     Select,
     and_,
     bindparam,
     exists,
-    false,
     func,
     literal,
     or_,
@@ -22,9 +20,10 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from alerts.values import Scope
-from app.auth.permissions import Principal, Role, visible_tlp
+from app.auth.permissions import Principal
 from app.persistence.models import CaseSubstance, Detection, HarmCase, HistoryRecord, Report, Substance
 from app.regions import WORLD, region_of
+from app.sharing.rows import open_routes, readable_cases, readable_reports
 from chem.values import UN_INSTRUMENTS, Assessment, LegalStatus
 
 COUNTED = ("confirmed", "probable")
@@ -123,29 +122,11 @@ def scope_of(found: Sequence[bool], history: Sequence[bool], *, shipped: bool) -
     return Scope.WORLD
 
 
-def visible_reports(reader: Principal) -> ColumnElement[bool]:
-    """Which reports a reader may open or list, by the same rules as single detections."""
-    own_test = and_(Report.org_id == reader.org_id)
-    labels = visible_tlp(reader, own_country=False)
-    test_org = Report.organisation.has(test=True)
-    foreign = and_(Report.tlp.in_(labels), ~test_org) if labels else false()
-    match reader.role:
-        case Role.LAB:
-            return or_(own_test, foreign)
-        case Role.AUTHORITY:
-            own_country = and_(Report.country == reader.country, Report.tlp.in_(visible_tlp(reader, own_country=True)), ~test_org)
-            return or_(own_country, foreign)
-        case Role.REVIEWER | Role.ANALYST:
-            return foreign
-        case _:
-            return false()
-
-
 def report_with_rows(session: Session, report_id: str, reader: Principal) -> Report | None:
     """A report with sample, detections and cases of all its versions, or None where it does not exist for this reader."""
     return session.scalar(
         select(Report)
-        .where(Report.id == report_id, visible_reports(reader))
+        .where(Report.id == report_id, readable_reports(reader))
         .options(
             joinedload(Report.organisation),
             joinedload(Report.sample),
@@ -158,7 +139,7 @@ def report_with_rows(session: Session, report_id: str, reader: Principal) -> Rep
 
 def list_reports(session: Session, reader: Principal, *, own: bool, before: str | None, limit: int) -> list[Report]:
     """Reports this reader may see, newest first, `limit` at most, after the one with id `before`."""
-    query = select(Report).where(visible_reports(reader))
+    query = select(Report).where(readable_reports(reader))
     if own:
         query = query.where(Report.org_id == reader.org_id)
     if before is not None:
@@ -174,3 +155,14 @@ def list_reports(session: Session, reader: Principal, *, own: bool, before: str 
         )
     )
     return list(session.scalars(query).unique())
+
+
+def open_cases(session: Session, reader: Principal, report_ids: Sequence[str]) -> frozenset[str]:
+    """Ids of the cases of these reports that this reader may open and that the present version holds."""
+    query = select(HarmCase.id).where(HarmCase.report_id.in_(report_ids), HarmCase.counted, readable_cases(reader))
+    return frozenset(session.scalars(query))
+
+
+def routes_open_to(session: Session, reader: Principal, report_ids: Sequence[str]) -> frozenset[str]:
+    """Ids of those of these reports whose supply route this reader may see."""
+    return frozenset(session.scalars(select(Report.id).where(Report.id.in_(report_ids), open_routes(reader))))

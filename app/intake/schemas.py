@@ -238,7 +238,9 @@ class ReportIn(Strict):
     cases: Annotated[list[CaseIn], Field(max_length=20)] = Field(default_factory=list)
     date_analysed: PartialDate | None = None
     tlp: Annotated[str, one_of(v.TLP)] = "GREEN"
-    sharing_group: Text | None = None
+    sharing_group: (
+        Annotated[str, Field(max_length=26, description="Its members see the row if RED, and the supply route")] | None
+    ) = None
     schema_version: Text | None = None
     comment: Annotated[str, StringConstraints(max_length=4000)] | None = None
 

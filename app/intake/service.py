@@ -33,13 +33,17 @@ from app.persistence.models import (
     Substance,
     SubstanceName,
 )
+from app.persistence.trail import note_row
 from app.problems import Problem
 from app.regions import region_of
+from app.sharing.consent import consent
+from app.sharing.groups import check_own
 from chem.names import fold
 from chem.values import to_json
 
 OLD_AFTER = timedelta(days=180)
 NEW_LABORATORY_REPORTS = 10
+CURATED_LABELS = ("CLEAR", "GREEN", "AMBER", "AMBER+STRICT")  # analysts, who read the queue, are no recipients of RED
 NOTHING_KNOWN = queries.Known(first=Scope.NONE, first_seen=Scope.NONE, other_laboratories=0)
 
 
@@ -63,6 +67,7 @@ def store(session: Session, chemistry: Chemistry, submission: Submission) -> dic
     Raises Problem `duplicate-reference` (409) where the laboratory used this reference before.
     """
     report, principal = submission.report, submission.principal
+    check_own(session, report.sharing_group, principal)
     existing = session.execute(
         select(Report.id, Report.version).where(Report.org_id == principal.org_id, Report.lab_reference == report.lab_reference)
     ).first()
@@ -89,6 +94,7 @@ def report_values(submission: Submission) -> dict[str, Any]:
         "state": "active",
         "outcome": report.outcome,
         "tlp": report.tlp,
+        "sharing_group": report.sharing_group,
         "country": report.sample.country,
         "historical": submission.historical,
         "received_at": submission.received_at,
@@ -113,19 +119,34 @@ def version_values(
     }
 
 
-def correct(session: Session, chemistry: Chemistry, submission: Submission, row: Report) -> dict[str, Any]:
-    """Store a correction as the next version; the old rows stay, uncounted, and alerts that cite them are looked at again."""
+def correct(
+    session: Session,
+    chemistry: Chemistry,
+    submission: Submission,
+    row: Report,
+    *,
+    kind: str = "corrected",
+    reason: str | None = None,
+) -> dict[str, Any]:
+    """Store a correction as the next version; the old rows stay, uncounted, and alerts that cite them are looked at again.
+
+    `kind` is `curated` where not the laboratory changed its report but an analyst decided what a label of it means.
+    """
     if row.state == "withdrawn":
         raise Problem("conflict", "The report was withdrawn; send a new one with another lab_reference.")
     if submission.report.lab_reference != row.lab_reference:
         raise Problem("conflict", f"A correction keeps its lab_reference {row.lab_reference!r}.")
+    check_own(session, submission.report.sharing_group, submission.principal)
+    if tlp_rank(submission.report.tlp) < tlp_rank(row.tlp):
+        consent(session, row, submission.report.tlp, "by the correction", submission.principal, submission.received_at)
     _uncount(session, row.id)
     row.version += 1
     row.outcome = submission.report.outcome
     row.tlp = submission.report.tlp
+    row.sharing_group = submission.report.sharing_group
     row.country = submission.report.sample.country
     row.updated_at = submission.received_at
-    return _store_version(session, chemistry, submission, row, kind="corrected", reason=None)
+    return _store_version(session, chemistry, submission, row, kind=kind, reason=reason)
 
 
 def withdraw(session: Session, row: Report, *, reason: str, principal: Principal, now: datetime) -> dict[str, Any]:
@@ -183,7 +204,7 @@ def _store_version(
         counts = item.confidence in queries.COUNTED and item.source.relation == "parent" and item.resolution != "class"
         facts.append(_detection_facts(detection, item, substance, known.first if counts else Scope.NONE))
         answers.append(_substance_answer(item, substance, known))
-        if item.curation_reason:
+        if item.curation_reason and report.tlp in CURATED_LABELS:
             queue_for_curation(session, item, now)
     session.add_all(detections)
     session.flush()
@@ -191,7 +212,7 @@ def _store_version(
 
     report_facts = _facts(session, row, submission, facts, cases)
     alert_ids = notifications.raise_alerts(session, report_facts, now)
-    if kind == "corrected":
+    if kind != "created":
         changed = notifications.reevaluate(session, row.id, now)
         alert_ids = list(dict.fromkeys([*alert_ids, *changed]))
     answer = {
@@ -258,9 +279,11 @@ def substance_row(session: Session, chemistry: Chemistry, item: ResolvedSubstanc
     found = session.scalar(select(Substance).where(Substance.key == new.key))
     if found is None:
         values = _substance_values(new, item, chemistry, now)
-        session.execute(_insert(session, Substance).values(**values).on_conflict_do_nothing(index_elements=["key"]))
+        statement = _insert(session, Substance).values(**values).on_conflict_do_nothing(index_elements=["key"])
+        session.execute(statement, execution_options={"trail": False})
         found = session.scalars(select(Substance).where(Substance.key == new.key)).one()
         if found.id == values["id"]:
+            note_row(session, "created", "substance", (found.id,))
             _store_names(session, found, new, item, chemistry)
     if found.merged_into is not None:
         found = session.get_one(Substance, found.merged_into)
@@ -396,6 +419,7 @@ def lasting_answer(item: ResolvedSubstance) -> dict[str, Any]:
         "identity": to_json(found.identity) if found else None,
         "confidence": item.confidence,
         "confidence_because": list(item.because),
+        "confirmation": to_json(item.needs),
         "legal_status": item.legal_status,
         "status_by_instrument": to_json(found.status_by_instrument) if found else {},
         "matches": item.matches,

@@ -15,9 +15,9 @@ from app.context import AppContext, Context, optional_principal, requires
 from app.notifications import api_notices, coverage, decisions, deliveries, documents, queries, subscriptions
 from app.notifications.cursors import decode_cursor, encode_cursor, page
 from app.notifications.schemas import NoteIn, RedeliverIn, RotateIn, SightingIn, SubscriptionIn, SubscriptionPatch
-from app.notifications.secrets import SecretBox
 from app.persistence.models import Subscription
 from app.problems import Problem
+from app.sharing.consent import LabelIn
 
 router = APIRouter(prefix="/v1")
 router.include_router(api_notices.router)  # first: /alerts/{id}.cap is also a /alerts/{id}
@@ -50,7 +50,7 @@ def create_subscription(wish: SubscriptionIn, principal: Subscriber, context: Co
             principal,
             wish,
             allow=context.settings.egress_allow,
-            box=SecretBox(context.secret),
+            box=context.box,
             mail=bool(context.settings.smtp_url),
             now=context.now(),
         )
@@ -134,7 +134,7 @@ def rotate_secret(subscription_id: str, principal: Subscriber, context: Context,
     overlap = timedelta(hours=(wish or RotateIn()).overlap_hours)
     with context.database.write() as session:
         subscription = subscriptions.own(session, principal, subscription_id, lock=True)
-        secret = subscriptions.rotate(session, subscription, SecretBox(context.secret), context.now(), overlap=overlap)
+        secret = subscriptions.rotate(session, subscription, context.box, context.now(), overlap=overlap)
         answer = subscriptions.document(subscription)
     return answer | {"secret": secret}
 
@@ -258,6 +258,19 @@ def approve_alert(alert_id: str, principal: Analyst, context: Context, wish: Not
     """Approve for everybody: one analyst for level 3, two different ones for level 4. Answers the alert as it then stands."""
     with context.database.write() as session:
         decisions.approve(session, principal, alert_id, wish.note if wish else None, context.now())
+    context.wake_worker()
+    return _alert(context, principal, alert_id)
+
+
+@router.post(
+    "/alerts/{alert_id}/label", tags=["alerts"], response_model=None, responses=documents.described(200, documents.AlertDoc)
+)
+def relabel_alert(alert_id: str, wish: LabelIn, principal: Analyst, context: Context) -> dict[str, Any]:
+    """Give the alert another TLP label in its next revision. Raising is always possible; lowering needs that every report it
+    rests on carries the label itself or has its sender's recorded consent (POST /v1/reports/{id}/consent), else 409.
+    """
+    with context.database.write() as session:
+        decisions.relabel(session, principal, alert_id, wish.tlp, wish.note, context.now())
     context.wake_worker()
     return _alert(context, principal, alert_id)
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.auth.permissions import Principal
+from app.auth.permissions import Principal, tlp_rank
 from app.notifications import queries
 from app.notifications.escalation import stop_clocks
 from app.notifications.raising import LIVE_STATES, RELEASE
@@ -16,6 +16,7 @@ from app.persistence.base import new_id
 from app.persistence.models import Acknowledgement, Alert, AlertApproval
 from app.persistence.tasks import insert_once
 from app.problems import Problem
+from app.sharing.consent import without_consent
 
 
 def visible_alert(session: Session, principal: Principal, alert_id: str) -> Alert:
@@ -51,6 +52,26 @@ def approve(session: Session, principal: Principal, alert_id: str, note: str | N
     given = session.scalar(select(func.count()).select_from(AlertApproval).where(AlertApproval.alert_id == alert.id)) or 0
     if given >= approvals_needed(alert):
         next_revision(session, alert, follow(before, audience="full", reviewed=True, state="issued"), now)
+    return alert
+
+
+def relabel(session: Session, principal: Principal, alert_id: str, tlp: str, note: str, now: datetime) -> Alert:
+    """The next revision under another label. Raises Problem `conflict` where the sender of a stricter report did not consent."""
+    alert = visible_alert(session, principal, alert_id)
+    if alert.state not in LIVE_STATES:
+        raise Problem("conflict", f"The alert is {alert.state}; its label stays.")
+    before = current_revision(session, alert)
+    if before.tlp == tlp == alert.tlp:
+        raise Problem("conflict", f"The alert is TLP:{tlp} already.")
+    if tlp_rank(tlp) < tlp_rank(max(before.tlp, alert.tlp, key=tlp_rank)):
+        missing = without_consent(session, alert.id, tlp)
+        if missing:
+            raise Problem(
+                "conflict",
+                f"{len(missing)} of the reports it rests on are stricter than TLP:{tlp} and their senders did not consent.",
+                reports=missing,
+            )
+    next_revision(session, alert, follow(before, tlp=tlp, reason=note), now)
     return alert
 
 

@@ -6,7 +6,7 @@ import base64
 from datetime import datetime, timedelta
 from typing import Any
 
-from cryptography.fernet import Fernet, InvalidToken
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -19,20 +19,33 @@ class SecretUnreadable(Exception):
     """A stored secret was encrypted under another NPS_SECRET_KEY."""
 
 
-class SecretBox:
-    """Encrypts and opens texts under `AppContext.secret` (HKDF-SHA-256, then Fernet)."""
+def _fernet(secret: bytes) -> Fernet:
+    key = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"nps subscription secrets 1").derive(secret)
+    return Fernet(base64.urlsafe_b64encode(key))
 
-    def __init__(self, secret: bytes) -> None:
-        key = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"nps subscription secrets 1").derive(secret)
-        self._fernet = Fernet(base64.urlsafe_b64encode(key))
+
+class SecretBox:
+    """Encrypts texts under `secret` (HKDF-SHA-256, then Fernet) and opens them under it or one of the `older` ones."""
+
+    def __init__(self, secret: bytes, *older: bytes) -> None:
+        self._newest = _fernet(secret)
+        self._any = MultiFernet([self._newest, *(_fernet(key) for key in older)])
+
+    def is_newest(self, sealed: str) -> bool:
+        """Whether it was encrypted under the present key."""
+        try:
+            self._newest.decrypt(sealed.encode())
+        except InvalidToken:
+            return False
+        return True
 
     def seal(self, text: str) -> str:
-        return self._fernet.encrypt(text.encode()).decode()
+        return self._newest.encrypt(text.encode()).decode()
 
     def open(self, sealed: str) -> str:
         """The text. Raises SecretUnreadable."""
         try:
-            return self._fernet.decrypt(sealed.encode()).decode()
+            return self._any.decrypt(sealed.encode()).decode()
         except InvalidToken as error:
             raise SecretUnreadable("a stored secret does not open under this NPS_SECRET_KEY") from error
 

@@ -208,6 +208,8 @@ def change(
             if subscription.breaker == "closed":
                 unpark_lane(session, subscription.id, now, interval=CATCH_UP_SECONDS)
         case "active" if subscription.state in ("disabled", "unverified") and subscription.channel != "inbox":
+            if subscription.channel == "webhook" and not subscription.secrets:
+                raise Problem("conflict", "The endpoint has no secret: take one with rotate-secret first.")
             prove(session, subscription, now)
         case "paused" if subscription.state in ("disabled", "unverified"):
             raise Problem("conflict", f"The subscription is {subscription.state}.")

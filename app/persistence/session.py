@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.persistence import trail
 from app.persistence.base import dump_json
 
 BUSY_TIMEOUT_MS = 10_000
@@ -68,8 +70,11 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 20) -> None:
         self.url = url
         self.engine = make_engine(url, pool_size=pool_size)
+        self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
         self._read = sessionmaker(self.engine, expire_on_commit=False)
         self._write = sessionmaker(self.engine.execution_options(nps_write=True), expire_on_commit=False)
+        trail.watch_reads(self._read)
+        trail.watch_writes(self._write)
 
     @property
     def is_sqlite(self) -> bool:
@@ -77,14 +82,18 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session for reading; nothing is committed."""
+        """A session for reading; nothing is committed. Restricted rows read in it on somebody's behalf are written down first."""
         with self._read() as session:
             yield session
+            read = trail.reads_of(session)
+        if read is not None:
+            with self._write() as session, session.begin():
+                trail.add_reads(session, read, self.clock())
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         """A session whose one transaction commits at the end of the block and rolls back on any error."""
-        with self._write() as session, session.begin():
+        with self._write(info={"clock": self.clock}) as session, session.begin():
             yield session
 
     def check_durability(self) -> None:

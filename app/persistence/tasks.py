@@ -14,9 +14,11 @@ from sqlalchemy.orm import Session
 
 from app.persistence.base import Base, new_id
 from app.persistence.models import Subscription, Task
+from app.persistence.trail import note_row
 
 PRIORITY_PING = 9
 BATCH = 100
+_UNTRAILED = {"trail": False}  # noted here, where it is known whether a row was made
 
 
 def insert_once(session: Session, model: type[Base], values: dict[str, Any]) -> bool:
@@ -24,7 +26,10 @@ def insert_once(session: Session, model: type[Base], values: dict[str, Any]) -> 
     to.
     """
     statement = _insert_unless_taken(session.get_bind().dialect.name, model)
-    return session.execute(statement, values).first() is not None
+    made = session.execute(statement, values, execution_options=_UNTRAILED).first()
+    if made is not None:
+        note_row(session, "created", model.__tablename__, ("/".join(str(part) for part in made),))
+    return made is not None
 
 
 @cache
@@ -46,7 +51,9 @@ def insert_all_once(session: Session, model: type[Base], rows: Sequence[dict[str
     inserted = 0
     for start in range(0, len(rows), BATCH):
         statement = dialect_insert(table).values(list(rows[start : start + BATCH])).on_conflict_do_nothing()
-        inserted += len(session.execute(statement.returning(*table.primary_key.columns)).all())
+        made = session.execute(statement.returning(*table.primary_key.columns), execution_options=_UNTRAILED).all()
+        note_row(session, "created", model.__tablename__, ("/".join(str(part) for part in row) for row in made))
+        inserted += len(made)
     return inserted
 
 

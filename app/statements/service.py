@@ -25,6 +25,7 @@ from app.persistence.models import (
     Organisation,
 )
 from app.problems import FieldError, Problem
+from app.sharing.rows import single
 from app.statements.schemas import ActivityIn, AggregateIn, IncidentIn, NamedIn, bounds
 
 Row = TypeVar("Row", ActivityReport, AggregateReport, Incident)
@@ -220,11 +221,7 @@ def withdraw(session: Session, model: type[Row], row_id: str, reason: str, princ
 
 def readable(model: type[ActivityReport] | type[AggregateReport], principal: Principal) -> ColumnElement[bool]:
     """Statements whose label the reader may hold, their own, and an authority's own country's; tests only one's own."""
-    rows = and_(model.tlp.in_(visible_tlp(principal, own_country=False) or ("CLEAR",)), model.test.is_(False))
-    if principal.role is Role.AUTHORITY:
-        home = model.tlp.in_(visible_tlp(principal, own_country=True))
-        rows = or_(rows, and_(model.country == principal.country, home, model.test.is_(False)))
-    return or_(rows, model.org_id == principal.org_id)
+    return single(principal, org_id=model.org_id, country=model.country, tlp=model.tlp, test=model.test)
 
 
 def readable_incidents(principal: Principal) -> ColumnElement[bool]:

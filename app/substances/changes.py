@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal
 from app.persistence.models import Detection, Substance
-from app.substances.queries import existing_substances, months_back
+from app.substances.queries import existing_substances, months_back, unpublished
 from app.substances.visibility import (
+    MASKED,
     SHOWN_CONFIDENCES,
     Cell,
     masked_cell,
@@ -114,9 +115,13 @@ def newest_substances(session: Session, principal: Principal | None, *, now: dat
         .limit(limit)
     ).all()
     mask = masks_detections(principal)
+    groups = [substance.connectivity or substance.id for substance, *_ in rows]
+    apart = unpublished(session, principal, groups, now=now) if mask else frozenset()
     found = []
     for substance, first_month, detections, countries in rows:
         cell = masked_cell(detections, mask=mask)
+        if (substance.connectivity or substance.id) in apart:
+            cell = MASKED
         found.append(
             NewSubstance(
                 id=substance.id,

@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, literal, or_, select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import InstrumentedAttribute, Session, selectinload
 
 from app.auth.permissions import Principal, Role
 from app.persistence.models import CaseSubstance, Detection, HarmCase, Substance
@@ -31,6 +31,7 @@ from app.substances.visibility import (
     masks_detections,
     readable_cases,
     readable_detections,
+    suppress,
     total_of,
 )
 
@@ -245,13 +246,16 @@ def detections_by_month(
 
     mask = masks_detections(principal)
     reporting = _reporting_months(session, principal, period[0])
-    totals = cells({month: by_month[month] for month in period if month in reporting}, mask=mask)
+    counts = {month: by_month[month] for month in period if month in reporting}
+    totals = cells(counts, mask=False)
+    if mask:
+        totals = suppress(counts, _by_country(session, principal, substance_ids, period))[0]
     arriving = _arriving(session, principal, substance_ids, period, now)
     points = []
     for month in period:
         total = totals.get(month, NO_DATA)
         parts = {c: split[month, c] for c in SHOWN_CONFIDENCES}
-        hide = mask and any(0 < n < MASK_BELOW for n in parts.values())
+        hide = mask and any(0 < n < MASK_BELOW for n in parts.values())  # the other part with it
         points.append(
             MonthPoint(
                 month=month,
@@ -267,6 +271,68 @@ def detections_by_month(
         for found in by_laboratory.values()
     )
     return MonthSeries(points=tuple(points), total=total_of(totals), laboratories=len(by_laboratory), panel=panel, masked=mask)
+
+
+def _by_country(
+    session: Session, principal: Principal | None, substance_ids: Sequence[str], period: Sequence[str]
+) -> dict[str, int]:
+    return _counts(session, principal, substance_ids, period, Detection.country)
+
+
+def _by_month(
+    session: Session, principal: Principal | None, substance_ids: Sequence[str], period: Sequence[str]
+) -> dict[str, int]:
+    return _counts(session, principal, substance_ids, period, Detection.month)
+
+
+def _counts(
+    session: Session,
+    principal: Principal | None,
+    substance_ids: Sequence[str],
+    period: Sequence[str],
+    column: InstrumentedAttribute[str],
+) -> dict[str, int]:
+    rows = session.execute(
+        select(column, func.count())
+        .where(detections_of(principal, substance_ids), Detection.month >= period[0], Detection.month <= period[-1])
+        .group_by(column)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def unpublished(session: Session, principal: Principal | None, groups: Sequence[str], *, now: datetime) -> frozenset[str]:
+    """Of these connectivity groups those whose count of the last 12 months a masked reader may not have.
+
+    That is so where a month of it is hidden in the substance's own table: the count less the months shown would be that month.
+    One query.
+    """
+    period = months_back(now, 36)
+    group = func.coalesce(Substance.connectivity, Substance.id)
+    rows = session.execute(
+        select(group, Detection.month, Detection.country, func.count())
+        .join(Detection, Detection.substance_id == Substance.id)
+        .where(
+            group.in_(groups),
+            readable_detections(principal),
+            Detection.relation == "parent",
+            Detection.confidence.in_(SHOWN_CONFIDENCES),
+            Detection.month >= period[0],
+            Detection.month <= period[-1],
+        )
+        .group_by(group, Detection.month, Detection.country)
+    )
+    months: dict[str, Counter[str]] = defaultdict(Counter)
+    countries: dict[str, Counter[str]] = defaultdict(Counter)
+    for key, month, country, n in rows:
+        months[key][month] += n
+        countries[key][country] += n
+    lately = set(period[-12:])
+    hidden = set()
+    for key in months:
+        table = suppress(months[key], countries[key])[0]
+        if any(cell == MASKED for month, cell in table.items() if month in lately):
+            hidden.add(key)
+    return frozenset(hidden)
 
 
 def _part(total: Cell, n: int, *, hide: bool) -> Cell:
@@ -320,7 +386,10 @@ def detections_by_country(
         session.scalars(select(Detection.country).where(readable_detections(principal), Detection.month >= period[0]).distinct())
     )
     mask = masks_detections(principal)
-    found = cells({row[0]: row[2] for row in rows}, mask=mask)
+    counts: dict[str, int] = {row[0]: row[2] for row in rows}
+    found = cells(counts, mask=False)
+    if mask:
+        found = suppress(counts, _by_month(session, principal, substance_ids, period))[0]
     listed = [
         CountryCount(country=country, region=region, total=found[country], first_month=first, last_month=last)
         for country, region, _, first, last in rows
@@ -350,9 +419,17 @@ def confidence_split(
         counts[confidence] = n
     mask = masks_detections(principal)
     found = cells(counts, mask=mask)
+    apart = False  # a month of the same series is hidden, so their sum must be
+    if mask:
+        lately = detections_by_month(session, principal, substance_ids, now=now).points[-months:]
+        apart = any(point.total == MASKED for point in lately)
+        if any(MASKED in (point.total, point.confirmed, point.probable) for point in lately):
+            found |= {grade: MASKED for grade in SHOWN_CONFIDENCES if counts[grade]}
     if any(found[grade] == MASKED for grade in SHOWN_CONFIDENCES):
         found |= {grade: MASKED for grade in SHOWN_CONFIDENCES if counts[grade]}
     total = masked_cell(sum(counts[grade] for grade in SHOWN_CONFIDENCES), mask=mask)
+    if apart:
+        total = MASKED
     return ConfidenceSplit(rows=tuple((grade, found[grade]) for grade in grades), counted=total)
 
 

@@ -13,14 +13,15 @@ from enum import StrEnum
 from typing import Any
 
 from rapidfuzz import fuzz, process
-from sqlalchemy import ColumnElement, SQLColumnExpression, and_, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, case, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal
 from app.persistence.models import Detection, Substance, SubstanceName
-from app.substances.queries import existing_substances, months_back
+from app.substances.queries import existing_substances, months_back, unpublished
 from app.substances.visibility import (
     MASK_BELOW,
+    MASKED,
     SHOWN_CONFIDENCES,
     Cell,
     masked_cell,
@@ -172,9 +173,11 @@ def search_substances(
     )
     detections: ColumnElement[int] = func.coalesce(counts.c.detections, 0)
     countries: ColumnElement[int] = func.coalesce(counts.c.countries, 0)
-    if mask:  # the order of hidden counts must not show
+    by_month = None
+    if mask:  # the order must not tell what is hidden: only months of 5 and more count for it
+        by_month = _large_months(principal, period[0]).subquery()
+        detections = func.coalesce(by_month.c.detections, 0)
         countries = case((detections < MASK_BELOW, 0), else_=countries)
-        detections = case((detections < MASK_BELOW, 0), else_=detections)
     keys: dict[Sort, SQLColumnExpression[Any]] = {
         Sort.NAME: func.lower(Substance.name),
         Sort.DETECTIONS: detections,
@@ -186,6 +189,8 @@ def search_substances(
     rows = select(
         Substance, counts.c.detections.label("n"), counts.c.countries.label("c"), counts.c.last_month, key.label("sort_key")
     ).outerjoin(counts, counts.c.group == group)
+    if by_month is not None:
+        rows = rows.outerjoin(by_month, by_month.c.group == group)
     rows = rows.where(*conditions)
     if cursor:
         value, last_id = _decode(cursor, sort, descending=descending)
@@ -200,14 +205,43 @@ def search_substances(
         found = found[:limit]
         next_cursor = _encode([sort.value, descending, found[-1].sort_key, found[-1].Substance.id])
     near = _near(session, visible, text) if text and not total else ()
+    apart: frozenset[str] = frozenset()
+    if mask and found:
+        groups = [row.Substance.connectivity or row.Substance.id for row in found]
+        apart = unpublished(session, principal, groups, now=now)
     return SubstancePage(
-        items=tuple(_row(row, mask=mask) for row in found), total=total, next_cursor=next_cursor, exact=exact, near=near
+        items=tuple(_row(row, mask=mask, apart=apart) for row in found),
+        total=total,
+        next_cursor=next_cursor,
+        exact=exact,
+        near=near,
     )
 
 
-def _row(row: Any, *, mask: bool) -> SubstanceRow:
+def _large_months(principal: Principal | None, since: str) -> Select[Any]:
+    """Detections of each connectivity group since a month, without the months of fewer than 5."""
+    group = func.coalesce(Substance.connectivity, Substance.id).label("group")
+    months = (
+        select(group, func.count().label("n"))
+        .join(Detection, Detection.substance_id == Substance.id)
+        .where(
+            readable_detections(principal),
+            Detection.relation == "parent",
+            Detection.confidence.in_(SHOWN_CONFIDENCES),
+            Detection.month >= since,
+        )
+        .group_by(group, Detection.month)
+        .having(func.count() >= MASK_BELOW)
+        .subquery()
+    )
+    return select(months.c.group, func.sum(months.c.n).label("detections")).group_by(months.c.group)
+
+
+def _row(row: Any, *, mask: bool, apart: frozenset[str]) -> SubstanceRow:
     substance: Substance = row.Substance
     detections = masked_cell(row.n or 0, mask=mask)
+    if (substance.connectivity or substance.id) in apart:
+        detections = MASKED
     hidden = detections.n is None
     return SubstanceRow(
         id=substance.id,

@@ -1,6 +1,6 @@
 """The tables, one file an aggregate. Importing this package registers them all on `Base.metadata`."""
 
-from app.persistence.models.accounts import ApiKey, IdempotencyRecord, Organisation, Person, WebSession
+from app.persistence.models.accounts import ApiKey, IdempotencyRecord, Organisation, Person, SignInFailure, WebSession
 from app.persistence.models.alerting import (
     Acknowledgement,
     Alert,
@@ -16,6 +16,7 @@ from app.persistence.models.alerting import (
     Subscription,
     Task,
 )
+from app.persistence.models.audit import AuditEntry, AuditSeal
 from app.persistence.models.law import HistoryRecord, LoadedEdition, ScheduleEdition, ServiceState
 from app.persistence.models.reports import (
     CaseSubstance,
@@ -26,6 +27,7 @@ from app.persistence.models.reports import (
     ReportVersion,
     Sample,
 )
+from app.persistence.models.sharing import LabelConsent, SharingGroup, SharingGroupMember
 from app.persistence.models.statistics import (
     ActivityReport,
     AggregateReport,
@@ -50,6 +52,8 @@ __all__ = [
     "AlertRevision",
     "ApiKey",
     "Attempt",
+    "AuditEntry",
+    "AuditSeal",
     "Body",
     "CaseSubstance",
     "CurationItem",
@@ -63,6 +67,7 @@ __all__ = [
     "ImportReject",
     "Incident",
     "IncidentSubstance",
+    "LabelConsent",
     "LoadedEdition",
     "Measure",
     "Organisation",
@@ -73,6 +78,9 @@ __all__ = [
     "ScheduleEdition",
     "SeriesEvaluation",
     "ServiceState",
+    "SharingGroup",
+    "SharingGroupMember",
+    "SignInFailure",
     "Subscription",
     "Substance",
     "SubstanceEvent",

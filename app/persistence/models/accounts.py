@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from app.persistence.base import Base, Id, new_id
+from app.persistence.base import Base, Id, Json, new_id
 
 
 class Organisation(Base):
@@ -38,6 +39,11 @@ class Person(Base):
     theme: Mapped[str] = mapped_column(String(8), default="system")
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
+    totp_secret: Mapped[str | None] = mapped_column(Text)  # encrypted; counts from `totp_since`
+    totp_since: Mapped[datetime | None]
+    totp_step: Mapped[int | None]  # of the last code used: none works twice
+    recovery: Mapped[list[Any] | None] = mapped_column(Json)  # hashes of the codes that are left
+    last_sign_in_at: Mapped[datetime | None]
 
     organisation: Mapped[Organisation] = relationship(lazy="raise")
 
@@ -52,6 +58,7 @@ class WebSession(Base):
     csrf_token: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
+    agent: Mapped[str | None] = mapped_column(String(120))  # what the browser calls itself, to tell sign-ins apart
 
     person: Mapped[Person] = relationship(lazy="raise")
 
@@ -70,8 +77,22 @@ class ApiKey(Base):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
+    scopes: Mapped[list[Any] | None] = mapped_column(Json)  # rights of its role that it is cut to; null: all of them
+    note: Mapped[str | None] = mapped_column(String(100))  # what its owner calls it
 
     organisation: Mapped[Organisation] = relationship(lazy="raise")
+
+
+class SignInFailure(Base):
+    """A failed sign-in: a keyed hash of the e-mail or the address, and when. Kept for a quarter of an hour."""
+
+    __tablename__ = "sign_in_failure"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
+    who: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime]
+
+    __table_args__ = (Index(None, "who", "at"),)
 
 
 class IdempotencyRecord(Base):

@@ -31,6 +31,7 @@ class Report(Base):
     updated_at: Mapped[datetime]
     import_id: Mapped[str | None] = mapped_column(ForeignKey("import_job.id"))
     answer: Mapped[dict[str, Any]] = mapped_column(Json)  # what the laboratory was told
+    sharing_group: Mapped[str | None] = mapped_column(Id, index=True)  # whose members see a RED row and the supply route
 
     organisation: Mapped[Organisation] = relationship(lazy="raise")
     sample: Mapped[Sample] = relationship(lazy="raise", back_populates="report", uselist=False)

@@ -139,8 +139,8 @@ def test_guessing_is_slowed_down_for_known_and_unknown_alike(fresh_site: FastAPI
     assert sign_in(client_of(fresh_site), LAB).status_code == 303
 
 
-def test_an_address_that_tries_many_e_mails_is_slowed_down() -> None:
-    throttle = SignInThrottle(per_email=3, per_address=5)
+def test_an_address_that_tries_many_e_mails_is_slowed_down(fresh_site: FastAPI) -> None:
+    throttle = SignInThrottle(fresh_site.state.context.database, b"s", per_email=3, per_address=5)
     for n in range(5):
         assert throttle.wait(email=f"{n}@example.org", address="192.0.2.1", now=NOW) is None
         throttle.failed(email=f"{n}@example.org", address="192.0.2.1", now=NOW)
@@ -148,8 +148,8 @@ def test_an_address_that_tries_many_e_mails_is_slowed_down() -> None:
     assert throttle.wait(email="new@example.org", address="192.0.2.2", now=NOW) is None
 
 
-def test_a_right_password_clears_the_count_of_its_e_mail() -> None:
-    throttle = SignInThrottle(per_email=2, per_address=50)
+def test_a_right_password_clears_the_count_of_its_e_mail(fresh_site: FastAPI) -> None:
+    throttle = SignInThrottle(fresh_site.state.context.database, b"s", per_email=2, per_address=50)
     for _ in range(2):
         throttle.failed(email="A@example.org ", address="192.0.2.1", now=NOW)
     assert throttle.wait(email="a@example.org", address="192.0.2.9", now=NOW) is not None
