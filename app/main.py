@@ -17,6 +17,7 @@ from app.auth.doors import check_doors
 from app.body import LimitBody
 from app.chemistry import Chemistry
 from app.context import AppContext
+from app.curation import api as curation_api
 from app.imports import api as imports_api
 from app.installation import is_demonstration
 from app.intake import api as intake_api
@@ -31,6 +32,7 @@ from app.screening import api as screening_api
 from app.settings import Settings
 from app.statements import api as statements_api
 from app.substances import api as substances_api
+from app.substances import suspects_api
 from app.web.wiring import install as install_pages
 from app.worker import Worker
 
@@ -104,7 +106,17 @@ def create_app(settings: Settings, *, context: AppContext | None = None, run_wor
     app.state.context = context
     app.add_middleware(LimitBody)
     app.add_middleware(Traced)
-    for module in (intake_api, imports_api, statements_api, screening_api, substances_api, law_api, notifications_api):
+    for module in (
+        intake_api,
+        imports_api,
+        statements_api,
+        curation_api,
+        screening_api,
+        substances_api,
+        suspects_api,
+        law_api,
+        notifications_api,
+    ):
         app.include_router(module.router)
     _health(app, context)
     render = install_pages(app, context)

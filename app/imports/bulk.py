@@ -28,6 +28,7 @@ from app.notifications.evaluation_queue import enqueue
 from app.persistence.base import Base, JsonText, dump_json, new_id
 from app.persistence.bulk_insert import bulk_insert
 from app.persistence.models import CaseSubstance, Detection, HarmCase, Report, ReportVersion, Sample, Substance
+from app.persistence.trail import note_rows
 from app.regions import region_of
 
 KEPT = 50_000
@@ -228,7 +229,7 @@ class Writer:
             detections.append(values)
             if kind is not None:
                 self._carry_on(kind, item, submission, drop=False)
-            if item.curation_reason:
+            if item.curation_reason and report.tlp in intake.CURATED_LABELS:
                 label, times = self._labels.get(item.label, (item, 0))
                 self._labels[item.label] = (label, times + 1)
         row["answer"] = JsonText(
@@ -260,6 +261,7 @@ class Writer:
             rows = self._rows.pop(table.name, None)
             if rows:
                 bulk_insert(table, connection.dialect).run(connection, rows)
+                note_rows(session, "created", table.name, (row["id"] for row in rows if "id" in row), len(rows))
         for item, times in self._labels.values():
             intake.queue_for_curation(session, item, now, times=times)
         self._labels.clear()

@@ -17,14 +17,15 @@ from app.body import RawBody, parse_json
 from app.context import AppContext, Context, requires
 from app.intake import queries, service
 from app.intake.curated import decisions_for
-from app.intake.present import present_report
+from app.intake.present import present_report, present_version
 from app.intake.resolve import NO_DECISIONS, check_dates, resolve_report
 from app.intake.schemas import ReportIn, WithdrawIn
 from app.intake.sold_as import sold_as_of
 from app.intake.vocabularies import vocabularies
-from app.persistence.models import Report
+from app.persistence.models import Report, ReportVersion
 from app.problems import Problem, from_validation
 from app.sharing.consent import ConsentIn, consent
+from app.sharing.rows import sees_text
 
 router = APIRouter(prefix="/v1", tags=["reports"])
 
@@ -45,7 +46,8 @@ def read_report(body: bytes) -> ReportIn:
         raise from_validation(error.errors()) from error
 
 
-def _submission(context: AppContext, principal: Principal, body: bytes) -> service.Submission:
+def submission_of(context: AppContext, principal: Principal, body: bytes) -> service.Submission:
+    """The report in a body with all chemistry done. Raises Problem where it is refused."""
     report = read_report(body)
     now = context.now()
     check_dates(report, now.date())
@@ -95,7 +97,7 @@ def post_report(
             known = idempotency.stored_answer(session, principal, path, key, body_digest)
         if known is not None:
             return _json(known[0], known[1], **{"Idempotent-Replayed": "true"})
-    submission = _submission(context, principal, body)
+    submission = submission_of(context, principal, body)
     text = ""
     try:
         with context.database.write() as session:
@@ -169,6 +171,20 @@ def get_report(report_id: str, context: Context, principal: Reader) -> Response:
     return JSONResponse(shown, headers={"ETag": f'"{shown["version"]}"'})
 
 
+@router.get("/reports/{report_id}/versions", summary="Every version of a report, as it was sent")
+def get_versions(report_id: str, context: Context, principal: Reader) -> dict[str, Any]:
+    """Oldest first, with kind (`created`, `corrected`, `curated`, `withdrawn`), reason and the very text. The laboratory's own
+    reports, and for the authority of the country."""
+    with context.database.read() as session:
+        report = queries.report_with_rows(session, report_id, principal)
+        if report is None or not sees_text(principal, org_id=report.org_id, country=report.country):
+            raise Problem("not-found", f"There is no report {report_id}, or this key may not see its history.")
+        rows = session.scalars(
+            select(ReportVersion).where(ReportVersion.report_id == report_id).order_by(ReportVersion.version)
+        ).all()
+        return {"items": [present_version(row) for row in rows], "next_cursor": None}
+
+
 def _own(session: Any, report_id: str, principal: Principal) -> Report:
     report: Report | None = session.scalar(
         select(Report).where(Report.id == report_id, Report.org_id == principal.org_id).with_for_update()
@@ -201,7 +217,7 @@ def put_report(
         if existing is None:
             raise Problem("not-found", f"There is no report {report_id} of this laboratory.")
         _check_version(existing, if_match)
-    submission = _submission(context, principal, body)
+    submission = submission_of(context, principal, body)
     with context.database.write() as session:
         report = _own(session, report_id, principal)
         _check_version(report, if_match)

@@ -11,7 +11,7 @@ from datetime import date
 from typing import Any
 
 from app.chemistry import Answer, Chemistry
-from app.intake.confidence import Confidence, derive, expand
+from app.intake.confidence import Confidence, derive, expand, swgdrug_met
 from app.intake.schemas import ReportIn, SubstanceIn, date_precision, first_day
 from app.problems import FieldError, Problem, pointer
 from chem.errors import StructureProblem
@@ -49,6 +49,20 @@ NO_DECISIONS: Decisions = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """What a confirmation would still need: steps in words, the standard to compare with, the isomers to exclude."""
+
+    steps: tuple[str, ...] = ()
+    standard: str | None = None
+    isomers: tuple[str, ...] = ()
+    isomers_total: int = 0
+
+
+NO_CONFIRMATION = Confirmation()
+MOST_ISOMERS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedSubstance:
     """One substance of a report, resolved. `substance` is None for a set, a class and an unresolved label."""
 
@@ -66,6 +80,7 @@ class ResolvedSubstance:
     techniques: tuple[str, ...]
     warnings: list[dict[str, str]]
     label: str
+    needs: Confirmation = NO_CONFIRMATION
     curation_reason: str | None = None
     suggestions: list[dict[str, Any]] = field(default_factory=list)
 
@@ -182,6 +197,12 @@ def _by_name(
                     }
                 )
         return _from_named(position, source, chosen.substances[0], how, label, chemistry, country, today, warnings)
+    alternatives = chemistry.names.alternatives(source.name) if source.name else ()
+    if alternatives:
+        structures = tuple(Structure(format=StructureFormat.SMILES, text=named.smiles or "") for named in alternatives)
+        answer = chemistry.assess(structures, is_set=True, as_of=today, country=country)
+        if answer.assessment is not None:
+            return _from_answer(position, source, answer, "name", label, chemistry, country, today)
     resolution = answers[-1][2] if answers else Resolution(outcome=Outcome.NONE)
     decision = decisions.get(folded(source.name)) if source.name else None
     if decision is not None and decision.named is not None:
@@ -295,7 +316,7 @@ def _from_answer(
         substance = new_substance(answer, identity, label, chemistry)
         in_group = chemistry.has_isomers(identity)
     confidence = _confidence(source, in_isomer_group=in_group, is_set=is_set)
-    candidates = []
+    candidates: list[dict[str, Any]] = []
     if is_set:
         for candidate in found.candidates:
             member = candidate.identity
@@ -311,9 +332,14 @@ def _from_answer(
                     "matches": to_json(candidate.matches),
                 }
             )
+    isomers = chemistry.isomers_of(identity) if identity is not None else ()
+    if is_set:
+        isomers = tuple(c["name"] or c["smiles"] for c in candidates)
+    standard = (substance.name if substance is not None else " and ".join(isomers)) or None
     return ResolvedSubstance(
         position=position,
         source=source,
+        needs=confirmation(source, confidence.level, standard, isomers, is_set=is_set),
         resolution=how,
         group=answer.chemical_group if is_set else None,
         substance=substance,
@@ -327,6 +353,27 @@ def _from_answer(
         warnings=[*warnings, *_remarks(confidence.warnings)],
         label=label,
     )
+
+
+def confirmation(
+    source: SubstanceIn, level: str, standard: str | None, isomers: tuple[str, ...], *, is_set: bool
+) -> Confirmation:
+    """What lies between this result and a confirmed one, by the domain guide's section 4.5; nothing where it is confirmed."""
+    if level == "confirmed":
+        return NO_CONFIRMATION
+    steps = []
+    shown = isomers[:MOST_ISOMERS]
+    if is_set:
+        steps.append(f"tell the candidates apart ({', '.join(shown)}), for example by NMR, and report the one that is left")
+    if not swgdrug_met(expand(source.techniques)):
+        steps.append("add a technique on another property, so that one of category A and one other are given")
+    compared = source.schymanski_level == "1" or "nmr" in source.techniques
+    if not compared and source.reference_material not in ("certified", "in_house"):
+        steps.append(f"compare with a certified or in-house standard of {standard or 'the substance'}, or measure NMR")
+    if not is_set and isomers and source.isomers_excluded != "yes":
+        more = f" and {len(isomers) - len(shown)} more" if len(isomers) > len(shown) else ""
+        steps.append(f"exclude the isomers ({', '.join(shown)}{more}) and say so in isomers_excluded")
+    return Confirmation(steps=tuple(steps), standard=standard, isomers=shown, isomers_total=len(isomers))
 
 
 def new_substance(answer: Answer, identity: Identity, label: str, chemistry: Chemistry) -> NewSubstance:

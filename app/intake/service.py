@@ -43,6 +43,7 @@ from chem.values import to_json
 
 OLD_AFTER = timedelta(days=180)
 NEW_LABORATORY_REPORTS = 10
+CURATED_LABELS = ("CLEAR", "GREEN", "AMBER", "AMBER+STRICT")  # analysts, who read the queue, are no recipients of RED
 NOTHING_KNOWN = queries.Known(first=Scope.NONE, first_seen=Scope.NONE, other_laboratories=0)
 
 
@@ -118,8 +119,19 @@ def version_values(
     }
 
 
-def correct(session: Session, chemistry: Chemistry, submission: Submission, row: Report) -> dict[str, Any]:
-    """Store a correction as the next version; the old rows stay, uncounted, and alerts that cite them are looked at again."""
+def correct(
+    session: Session,
+    chemistry: Chemistry,
+    submission: Submission,
+    row: Report,
+    *,
+    kind: str = "corrected",
+    reason: str | None = None,
+) -> dict[str, Any]:
+    """Store a correction as the next version; the old rows stay, uncounted, and alerts that cite them are looked at again.
+
+    `kind` is `curated` where not the laboratory changed its report but an analyst decided what a label of it means.
+    """
     if row.state == "withdrawn":
         raise Problem("conflict", "The report was withdrawn; send a new one with another lab_reference.")
     if submission.report.lab_reference != row.lab_reference:
@@ -134,7 +146,7 @@ def correct(session: Session, chemistry: Chemistry, submission: Submission, row:
     row.sharing_group = submission.report.sharing_group
     row.country = submission.report.sample.country
     row.updated_at = submission.received_at
-    return _store_version(session, chemistry, submission, row, kind="corrected", reason=None)
+    return _store_version(session, chemistry, submission, row, kind=kind, reason=reason)
 
 
 def withdraw(session: Session, row: Report, *, reason: str, principal: Principal, now: datetime) -> dict[str, Any]:
@@ -192,7 +204,7 @@ def _store_version(
         counts = item.confidence in queries.COUNTED and item.source.relation == "parent" and item.resolution != "class"
         facts.append(_detection_facts(detection, item, substance, known.first if counts else Scope.NONE))
         answers.append(_substance_answer(item, substance, known))
-        if item.curation_reason:
+        if item.curation_reason and report.tlp in CURATED_LABELS:
             queue_for_curation(session, item, now)
     session.add_all(detections)
     session.flush()
@@ -200,7 +212,7 @@ def _store_version(
 
     report_facts = _facts(session, row, submission, facts, cases)
     alert_ids = notifications.raise_alerts(session, report_facts, now)
-    if kind == "corrected":
+    if kind != "created":
         changed = notifications.reevaluate(session, row.id, now)
         alert_ids = list(dict.fromkeys([*alert_ids, *changed]))
     answer = {
@@ -407,6 +419,7 @@ def lasting_answer(item: ResolvedSubstance) -> dict[str, Any]:
         "identity": to_json(found.identity) if found else None,
         "confidence": item.confidence,
         "confidence_because": list(item.because),
+        "confirmation": to_json(item.needs),
         "legal_status": item.legal_status,
         "status_by_instrument": to_json(found.status_by_instrument) if found else {},
         "matches": item.matches,

@@ -108,6 +108,12 @@ def note_row(session: Session, verb: str, table: str, ids: Iterable[str]) -> Non
         _noted(session).add(verb, table, ids, 1)
 
 
+def note_rows(session: Session, verb: str, table: str, ids: Iterable[str], number: int) -> None:
+    """Note rows that went in by the driver itself, past the session."""
+    if table not in UNTOLD:
+        _noted(session).add(verb, table, ids, number)
+
+
 def _identity(row: object) -> str:
     mapper = inspect(row).mapper
     return "/".join(str(part) for part in mapper.primary_key_from_instance(row))

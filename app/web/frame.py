@@ -110,6 +110,8 @@ def _nav(viewer: Viewer | None, path: str, waiting: int | None) -> list[NavItem]
         items.append(item("Screening", "/screening"))
         if may(viewer.principal, Action.REPORT_SEND):
             items.append(item("My reports", "/reports"))
+        if may(viewer.principal, Action.CURATE):
+            items.append(item("Curation", "/ops/curation"))
         if may(viewer.principal, Action.ACCOUNTS):
             items.append(item("Accounts", "/accounts"))
     return items
