@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 LOCK   := uv pip compile --quiet --generate-hashes --no-header --no-annotate --universal --python-version 3.11 pyproject.toml
 
-.PHONY: help setup setup-test demo test check format bench lock clean
+.PHONY: help setup setup-test demo test check format bench hostile lock clean
 
 help:
 	@echo "make setup   install the service into $(VENV) (nps is then $(BIN)/nps)"
@@ -12,6 +12,7 @@ help:
 	@echo "make test    install what the tests need (Debian's Chromium too) and run every check and test"
 	@echo "make check   the fast checks only: format, lint, types, import directions"
 	@echo "make bench   print speed and memory as ratios, side by side in one run"
+	@echo "make hostile  send 10,000 generated inputs to a server of its own and time another client meanwhile"
 	@echo "make lock    renew the locked dependencies (needs uv)"
 
 setup: $(VENV)/.installed
@@ -52,6 +53,9 @@ format: setup-test
 bench: setup-test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	$(BIN)/python -m tests.bench
+
+hostile: setup-test
+	$(BIN)/python -m tests.hostile
 
 lock:
 	$(LOCK) --no-strip-extras -o requirements/base.txt
