@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy import text
 
 from app import problems
+from app.audit import api as audit_api
 from app.audit.traced import Traced
 from app.auth.doors import check_doors
 from app.body import LimitBody
@@ -115,6 +116,7 @@ def create_app(settings: Settings, *, context: AppContext | None = None, run_wor
         substances_api,
         suspects_api,
         law_api,
+        audit_api,
         notifications_api,
     ):
         app.include_router(module.router)

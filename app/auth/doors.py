@@ -132,6 +132,7 @@ DOORS: Mapping[str, Door] = {
     "GET /v1/subscriptions/{subscription_id}/confirm/{token}": _open(Rows.LINK),
     "POST /v1/subscriptions/{subscription_id}/confirm/{token}": _open(Rows.LINK),
     # the service itself
+    "GET /v1/audit": _for(Action.AUDIT_READ, Rows.INSTALLATION),
     "GET /healthz": _open(Rows.NONE),
     "GET /readyz": _open(Rows.NONE),
     "GET /openapi.json": _open(Rows.NONE),

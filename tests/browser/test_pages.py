@@ -93,7 +93,8 @@ PAGES: dict[str, tuple[str | None, Callable[[Page, str], None]]] = {
     "found by structure": (LAB, _by_structure),
     "screening": (LAB, _goto("/screening")),
     "screened": (LAB, _screened),
-    "account": (LAB, _goto("/account?saved=true")),
+    "account": (LAB, _goto("/account?saved=look")),
+    "accounts": ("admin.at@example.org", _goto("/accounts")),
     "forbidden": (AUTHORITY, _goto("/reports")),
 }
 ERRORS = frozenset({"forbidden"})

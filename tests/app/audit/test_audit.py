@@ -224,3 +224,20 @@ def test_the_command_line_verifies_exports_and_says_what_was_changed(busy: Servi
     run = CliRunner().invoke(main, ["audit", "verify"])
     assert run.exit_code == 1
     assert f"entry {altered.id} of" in run.output
+
+
+def test_the_operator_pages_through_the_log_and_narrows_it(busy: Service) -> None:
+    admin = busy.key("operator", "AT", "admin")
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = busy.client.get("/v1/audit", params={"limit": 2} | ({"cursor": cursor} if cursor else {}), headers=admin).json()
+        seen += [item["id"] for item in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert seen == sorted((entry.id for entry in _entries(busy)), reverse=True)
+    lab = _entries(busy, door="POST /v1/reports")[0]
+    narrowed = busy.client.get("/v1/audit", params={"actor": lab.actor, "limit": 500}, headers=admin).json()["items"]
+    assert {item["actor"] for item in narrowed} == {lab.actor}
+    assert busy.client.get("/v1/audit", headers=busy.key("operator", "AT", "analyst")).status_code == 403
