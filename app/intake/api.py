@@ -75,7 +75,10 @@ class _DryRun(Exception):
     """Ends the transaction of a dry run without committing it."""
 
 
-@router.post("/reports", status_code=201, summary="Send one report", openapi_extra=REPORT_BODY)
+DRY: dict[int | str, dict[str, Any]] = {200: {"description": "The answer of a dry run; nothing was stored"}}
+
+
+@router.post("/reports", status_code=201, summary="Send one report", openapi_extra=REPORT_BODY, responses=DRY)
 def post_report(
     request: Request,
     context: Context,
