@@ -9,8 +9,10 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.dialects import postgresql
 
 from app.intake import vocabularies as v
+from app.persistence.models import Detection, HarmCase, Incident, Sample
 from tests.conftest import NOW, Service
 
 # one of each kind of what a substance can be: structure, salt, set, names known, unknown and ambiguous, a class, a mixture
@@ -125,7 +127,7 @@ def test_any_valid_report_round_trips(service: Service) -> None:
     client = service.client
     numbers = itertools.count(1)
 
-    @settings(max_examples=40, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=15, suppress_health_check=list(HealthCheck))
     @given(first=reports(), second=reports())
     def trip(first: dict[str, Any], second: dict[str, Any]) -> None:
         reference = f"RT-{next(numbers)}"
@@ -152,3 +154,39 @@ def test_any_valid_report_round_trips(service: Service) -> None:
         assert [item["report"] for item in history] == [json.loads(json.dumps(first)), json.loads(json.dumps(second)), None]
 
     trip()
+
+
+WIDTHS: dict[tuple[type, str], tuple[str, ...]] = {
+    (Sample, "context"): tuple(v.CONTEXTS),
+    (Sample, "context_detail"): tuple(detail for details in v.CONTEXTS.values() for detail in details),
+    (Sample, "matrix"): v.MATRICES,
+    (Sample, "form"): v.FORMS,
+    (Sample, "quantity_unit"): v.UNITS,
+    (Sample, "quantity_basis"): v.BASES,
+    (Detection, "relation"): v.RELATIONS,
+    (Detection, "abundance"): v.ABUNDANCES,
+    (Detection, "purity_as"): v.PURITY_AS,
+    (Detection, "schymanski_level"): v.SCHYMANSKI,
+    (Detection, "reference_material"): v.REFERENCE_MATERIALS,
+    (Detection, "isomers_excluded"): v.ISOMERS_EXCLUDED,
+    (Detection, "tlp"): v.TLP,
+    (Detection, "confidence"): v.CONFIDENCE,
+    (HarmCase, "seriousness"): v.SERIOUSNESS,
+    (HarmCase, "role"): v.ROLES,
+    (HarmCase, "exposure_evidence"): v.EXPOSURE_EVIDENCE,
+    (HarmCase, "route"): v.ROUTES,
+    (HarmCase, "outcome"): v.OUTCOMES,
+    (HarmCase, "intent"): v.INTENTS,
+    (HarmCase, "age_band"): v.AGE_BANDS,
+    (HarmCase, "sex"): v.SEXES,
+    (HarmCase, "naloxone"): v.NALOXONE,
+    (Incident, "kind"): v.INCIDENT_KINDS,
+    (Incident, "mode"): v.TRANSPORT_MODES,
+    (Incident, "sale_channel"): v.SALE_CHANNELS,
+}
+
+
+def test_every_value_of_a_vocabulary_fits_its_column() -> None:
+    for (model, column), values in WIDTHS.items():
+        kind = model.__table__.columns[column].type.dialect_impl(postgresql.dialect())  # type: ignore[attr-defined]
+        assert max(map(len, values)) <= kind.length, (model.__tablename__, column)  # type: ignore[attr-defined]
