@@ -36,7 +36,9 @@ CACHE_SIZE = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a worker is asked: one structure, or a set of candidates."""
+    """What a worker is asked: one structure, or a set of candidates. `full` asks for groups and the tautomer hash too, which a
+    screen does not show.
+    """
 
     structures: tuple[Structure, ...]
     is_set: bool
@@ -44,6 +46,7 @@ class Question:
     instruments: tuple[str, ...] | None
     analogues: int
     home: tuple[str, ...]
+    full: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +74,19 @@ def answer(engine: Engine, question: Question) -> Answer:
     """Ask the engine; a structure's own problem is part of the answer, never an exception."""
     try:
         structures: tuple[Structure, ...] = question.structures
-        is_set = question.is_set
-        if not is_set:
-            enumerated = engine.candidates_of(structures[0])
-            if enumerated:
-                structures, is_set = enumerated, True
         options: dict[str, Any] = {
             "as_of": question.as_of,
             "instruments": question.instruments,
             "analogues": question.analogues,
             "home": question.home,
+            "hint": question.full,
         }
-        found = engine.assess_candidates(structures, **options) if is_set else engine.assess(structures[0], **options)
+        many = question.is_set
+        found = engine.assess_candidates(structures, **options) if many else engine.assess(structures[0], **options)
     except StructureError as error:
         return Answer(None, None, None, None, error.code, error.detail)
     identity = found.identity or (found.candidates[0].identity if found.candidates else None)
-    groups = engine.groups_of(identity) if identity is not None else ()
+    groups = engine.groups_of(identity) if identity is not None and question.full else ()
     first = groups[0] if groups else None
     return Answer(
         found,
