@@ -264,6 +264,9 @@ def test_a_reader_abroad_learns_nothing_of_an_amber_death_by_any_door(matrix: Ma
         asked += 1
         # what the caller sent itself comes back in messages and forms; it tells nothing
         text = answer.text if answer.status_code == 200 else ""
+        if who == "admin" and where == "GET /v1/audit":
+            for value in matrix.ids.values():
+                text = text.replace(value, "")  # the log holds ids, and the operator reads it; nothing else of a row is in it
         if who == "admin" and where.endswith(("/deliveries", "/coverage")):
             text = text.replace(matrix.ids["alert_id"], "")  # the operator follows deliveries by the id it asked with
         told.extend(f"{who} at {where}: {mark}" for mark in secrets if mark in text and mark not in where)
