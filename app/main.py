@@ -103,6 +103,7 @@ def create_app(settings: Settings, *, context: AppContext | None = None, run_wor
         lifespan=lifespan,
         redoc_url=None,
         docs_url=None,
+        responses=problems.responses(),
     )
     app.state.context = context
     app.add_middleware(LimitBody)

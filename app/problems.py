@@ -84,6 +84,44 @@ _BY_STATUS = {
 }
 
 
+# every status that an operation may refuse with, for the OpenAPI document
+DOCUMENTED = (400, 401, 403, 404, 405, 409, 412, 413, 415, 422, 428, 429, 500, 503)
+_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "A problem document (RFC 9457). `type` is the address of a page that says what to do.",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["pointer", "detail"],
+                "properties": {
+                    "pointer": {"type": "string"},
+                    "detail": {"type": "string"},
+                    "suggestion": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+
+
+def responses() -> dict[int | str, dict[str, Any]]:
+    """The refusals of every operation, as FastAPI documents them."""
+    return {
+        status: {
+            "description": "; ".join(kind.title for kind in KINDS.values() if kind.status == status) or HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": _SCHEMA}},
+        }
+        for status in DOCUMENTED
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class FieldError:
     """One field and what is wrong with it. `pointer` is a JSON pointer into the body (RFC 6901)."""

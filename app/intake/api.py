@@ -15,10 +15,10 @@ from app import idempotency
 from app.auth.permissions import Action, Principal, Role
 from app.body import RawBody, parse_json
 from app.context import AppContext, Context, requires
-from app.intake import queries, service
+from app.intake import queries, reading, service
 from app.intake.curated import decisions_for
 from app.intake.present import present_report, present_version
-from app.intake.resolve import NO_DECISIONS, check_dates, resolve_report
+from app.intake.resolve import NO_DECISIONS, check_dates
 from app.intake.schemas import ReportIn, WithdrawIn
 from app.intake.sold_as import sold_as_of
 from app.intake.vocabularies import vocabularies
@@ -46,6 +46,14 @@ def read_report(body: bytes) -> ReportIn:
         raise from_validation(error.errors()) from error
 
 
+def reader_of(context: AppContext) -> reading.Reader:
+    """The reader of this process, made with the first report."""
+    if context.reader is None:
+        context.reader = reading.Reader(context.chemistry)
+    reader: reading.Reader = context.reader
+    return reader
+
+
 def submission_of(context: AppContext, principal: Principal, body: bytes) -> service.Submission:
     """The report in a body with all chemistry done. Raises Problem where it is refused."""
     report = read_report(body)
@@ -56,7 +64,7 @@ def submission_of(context: AppContext, principal: Principal, body: bytes) -> ser
     if named:
         with context.database.read() as session:
             decisions = decisions_for(session, context.chemistry, named)
-    resolved = resolve_report(report, context.chemistry, now.date(), decisions)
+    resolved = reader_of(context).report(report.substances, now.date(), report.sample.country, decisions)
     return service.Submission(
         report=report,
         body=body.decode("utf-8"),
@@ -75,7 +83,10 @@ class _DryRun(Exception):
     """Ends the transaction of a dry run without committing it."""
 
 
-@router.post("/reports", status_code=201, summary="Send one report", openapi_extra=REPORT_BODY)
+DRY: dict[int | str, dict[str, Any]] = {200: {"description": "The answer of a dry run; nothing was stored"}}
+
+
+@router.post("/reports", status_code=201, summary="Send one report", openapi_extra=REPORT_BODY, responses=DRY)
 def post_report(
     request: Request,
     context: Context,

@@ -5,9 +5,10 @@ All chemistry of a report is done here, before the write transaction opens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from typing import Any
 
 from app.chemistry import Answer, Chemistry
@@ -83,6 +84,7 @@ class ResolvedSubstance:
     needs: Confirmation = NO_CONFIRMATION
     curation_reason: str | None = None
     suggestions: list[dict[str, Any]] = field(default_factory=list)
+    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)  # what was made of the same text before
 
 
 def check_dates(report: ReportIn, today: date) -> None:
@@ -119,11 +121,16 @@ def resolve_substances(
 
     Raises Problem (422, with pointers) where a structure is refused: unreadable, empty or too large.
     """
+    return together(partial(resolve_at, n, source, chemistry, today, country, decisions) for n, source in enumerate(substances))
+
+
+def together(readings: Iterable[Callable[[], ResolvedSubstance]]) -> list[ResolvedSubstance]:
+    """What these give, in order. Raises one Problem that holds the fields of all that are refused."""
     found: list[ResolvedSubstance] = []
     problems: list[Problem] = []
-    for position, source in enumerate(substances):
+    for reading in readings:
         try:
-            found.append(resolve_at(position, source, chemistry, today, country, decisions))
+            found.append(reading())
         except Problem as problem:
             problems.append(problem)
     if problems:
