@@ -1,6 +1,6 @@
 """Snapshots of the facts that a ranking rests on
 
-Revision: 0008_snapshots, after 0007_sharing
+Revision: 0009_snapshots, after 0008_vocabulary_widths
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from sqlalchemy.dialects import postgresql
 
 from alembic import op
 
-revision = "0008_snapshots"
-down_revision = "0007_sharing"
+revision = "0009_snapshots"
+down_revision = "0008_vocabulary_widths"
 branch_labels = None
 depends_on = None
 
