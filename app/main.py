@@ -29,6 +29,7 @@ from app.law.loaded import refresh, stored_editions
 from app.notifications import api as notifications_api
 from app.persistence import migrations
 from app.persistence.session import Database
+from app.priorities import api as priorities_api
 from app.screening import api as screening_api
 from app.settings import Settings
 from app.statements import api as statements_api
@@ -115,6 +116,7 @@ def create_app(settings: Settings, *, context: AppContext | None = None, run_wor
         curation_api,
         screening_api,
         substances_api,
+        priorities_api,
         suspects_api,
         law_api,
         audit_api,

@@ -97,6 +97,8 @@ DOORS: Mapping[str, Door] = {
     "POST /v1/schedules/{instrument}/editions": _for(Action.SCHEDULE_WRITE, Rows.INSTALLATION),
     "GET /v1/schedules/{instrument}/editions": _for(Action.SCHEDULE_READ, Rows.NONE),
     # substances
+    "GET /v1/priorities": _for(Action.COUNTS_READ, Rows.COUNTS),
+    "GET /v1/snapshots": _for(Action.COUNTS_READ, Rows.COUNTS),
     "GET /v1/substances": _for(Action.SUBSTANCE_READ, Rows.COUNTS),
     "POST /v1/substances/search": _for(Action.SUBSTANCE_READ, Rows.COUNTS),
     "GET /v1/substances/{substance_id}": _for(Action.SUBSTANCE_READ, Rows.COUNTS),
@@ -164,6 +166,8 @@ DOORS: Mapping[str, Door] = {
     "GET /substances/{substance_id}": _open(Rows.COUNTS),
     "GET /substances/{substance_id}/detections-by-{which}.csv": _open(Rows.COUNTS),
     "GET /substances/{substance_id}/detections-by-{which}.svg": _open(Rows.COUNTS),
+    "GET /priorities": _for(Action.COUNTS_READ, Rows.COUNTS),
+    "GET /priorities.csv": _for(Action.COUNTS_READ, Rows.COUNTS),
     "GET /substances/{substance_id}/signals/{country}": _for(Action.COUNTS_READ, Rows.COUNTS),
     "GET /structure-search": _for(Action.SUBSTANCE_READ, Rows.COUNTS),
     "POST /structure-search": _for(Action.SUBSTANCE_READ, Rows.COUNTS, form=True),

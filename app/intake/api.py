@@ -22,7 +22,7 @@ from app.intake.resolve import NO_DECISIONS, check_dates
 from app.intake.schemas import ReportIn, WithdrawIn
 from app.intake.sold_as import sold_as_of
 from app.intake.vocabularies import vocabularies
-from app.persistence.models import Report, ReportVersion
+from app.persistence.models import Report, ReportVersion, Substance
 from app.problems import Problem, from_validation
 from app.sharing.consent import ConsentIn, consent
 from app.sharing.rows import sees_text
@@ -123,11 +123,21 @@ def post_report(
             if key is not None:
                 idempotency.remember(session, principal, path, key, body_digest, 201, text, submission.received_at)
     except _DryRun:
-        return _json(200, json.dumps({**json.loads(text), "id": None, "alerts": [], "dry_run": True}, ensure_ascii=False))
+        return _json(200, json.dumps(_dry(context, json.loads(text)), ensure_ascii=False))
     except IntegrityError as error:
         return _after_race(context, principal, submission, path, key, body_digest, error)
     context.wake_worker()
     return _json(201, text, ETag='"1"', Location=f"/v1/reports/{answer['id']}")
+
+
+def _dry(context: AppContext, answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer of a dry run: without ids of what was not kept."""
+    ids = [found["substance_id"] for found in answer["substances"]]
+    with context.database.read() as session:
+        kept = set(session.scalars(select(Substance.id).where(Substance.id.in_(ids))))
+    for found in answer["substances"]:
+        found["substance_id"] = found["substance_id"] if found["substance_id"] in kept else None
+    return {**answer, "id": None, "alerts": [], "dry_run": True}
 
 
 def _after_race(

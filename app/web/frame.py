@@ -102,6 +102,8 @@ def _nav(viewer: Viewer | None, path: str, waiting: int | None) -> list[NavItem]
         return NavItem(text=text, href=href, current=current, count=count)
 
     items = [item("Overview", "/"), item("Substances", "/substances")]
+    if viewer is not None and may(viewer.principal, Action.COUNTS_READ):
+        items.append(item("Priorities", "/priorities"))
     if viewer is not None:
         inbox = item("Inbox", "/inbox", waiting)
         if path.startswith("/alerts/"):

@@ -16,6 +16,7 @@ from app.intake import form_pages
 from app.intake import pages as intake_pages
 from app.law import pages as law_pages
 from app.notifications import pages as alert_pages
+from app.priorities import pages as priority_pages
 from app.problems import PageRenderer
 from app.screening import pages as screening_pages
 from app.substances import pages as substance_pages
@@ -33,6 +34,7 @@ ROUTERS = (
     admin_pages.router,
     overview.router,
     substance_pages.router,
+    priority_pages.router,
     structure_pages.router,
     signal_pages.router,
     alert_pages.router,
