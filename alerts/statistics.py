@@ -133,12 +133,15 @@ def _weight(count: int, mean: float) -> float:
 
 
 def short_verdict(weeks: Sequence[int], *, window: int = 4) -> Verdict:
-    """For histories under 26 weeks: a rise between the last two windows of the same length, conditional on their sum."""
+    """For histories under 26 weeks: a rise between the last two windows of the same length, conditional on their sum.
+
+    No alarm before both windows are known: where nobody reported yet, nothing has risen.
+    """
     later = sum(weeks[-window:])
     earlier = sum(weeks[max(0, len(weeks) - 2 * window) : max(0, len(weeks) - window)])
     p = binomial_tail(later, later + earlier) if later else 1.0
     return Verdict(
-        alarm=p < SHORT_P and later >= 3,
+        alarm=p < SHORT_P and later >= 3 and len(weeks) >= 2 * window,
         method=f"conditional-binomial/{METHOD_VERSION}",
         window=window,
         observed=later,

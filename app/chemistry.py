@@ -24,7 +24,7 @@ from chem.engine import Engine
 from chem.errors import StructureError, StructureProblem
 from chem.isomers import isomer_group
 from chem.names import NamedSubstance, NameTable
-from chem.values import Assessment, Basis, Certainty, Coverage, Identity, Match, Structure
+from chem.values import Assessment, Basis, Certainty, Coverage, Identity, Match, Structure, StructureFormat
 
 SINGLE_DEADLINE_S = 2.0
 BATCH_DEADLINE_S = 0.5
@@ -36,7 +36,9 @@ CACHE_SIZE = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a worker is asked: one structure, or a set of candidates."""
+    """What a worker is asked: one structure, or a set of candidates. `full` asks for groups and the tautomer hash too, which a
+    screen does not show.
+    """
 
     structures: tuple[Structure, ...]
     is_set: bool
@@ -44,6 +46,7 @@ class Question:
     instruments: tuple[str, ...] | None
     analogues: int
     home: tuple[str, ...]
+    full: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +74,19 @@ def answer(engine: Engine, question: Question) -> Answer:
     """Ask the engine; a structure's own problem is part of the answer, never an exception."""
     try:
         structures: tuple[Structure, ...] = question.structures
-        is_set = question.is_set
-        if not is_set:
-            enumerated = engine.candidates_of(structures[0])
-            if enumerated:
-                structures, is_set = enumerated, True
         options: dict[str, Any] = {
             "as_of": question.as_of,
             "instruments": question.instruments,
             "analogues": question.analogues,
             "home": question.home,
+            "hint": question.full,
         }
-        found = engine.assess_candidates(structures, **options) if is_set else engine.assess(structures[0], **options)
+        many = question.is_set
+        found = engine.assess_candidates(structures, **options) if many else engine.assess(structures[0], **options)
     except StructureError as error:
         return Answer(None, None, None, None, error.code, error.detail)
     identity = found.identity or (found.candidates[0].identity if found.candidates else None)
-    groups = engine.groups_of(identity) if identity is not None else ()
+    groups = engine.groups_of(identity) if identity is not None and question.full else ()
     first = groups[0] if groups else None
     return Answer(
         found,
@@ -126,6 +126,15 @@ def _ask_each(pool: Pool, questions: Sequence[Question], ends: float) -> list[An
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """A substance of the shipped data with what the engine says of it."""
+
+    named: NamedSubstance
+    assessment: Assessment
+    chemical_group: str
+
+
 class _AskEngine:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -157,7 +166,8 @@ class Chemistry:
         self._cache: OrderedDict[tuple[Question, str], Answer] = OrderedDict()
         self._lock = threading.Lock()
         self._translator = Translator()
-        self._isomer_groups: dict[str, frozenset[str]] | None = None
+        self._shipped: tuple[tuple[date, str], tuple[Shipped, ...]] | None = None
+        self._isomer_groups: dict[str, dict[str, str]] | None = None
         self._home = self._homes()
 
     def _new_pool(self, editions: Sequence[Mapping[str, Any]]) -> Pool | None:
@@ -182,6 +192,7 @@ class Chemistry:
             self._home = self._homes()
             self._pool = self._new_pool(editions)
             self._cache.clear()
+            self._shipped = None
         if before is not None:
             before.retire()
 
@@ -257,21 +268,47 @@ class Chemistry:
 
     def has_isomers(self, identity: Identity) -> bool:
         """Whether the shipped data hold another substance of the same formula and ring scaffold: a known group of isomers."""
-        shape = isomer_group(identity.parent_smiles)
-        members = self._isomers().get(shape, frozenset()) if shape else frozenset()
-        return bool(members - {identity.connectivity})
+        return bool(self.isomers_of(identity))
 
-    def _isomers(self) -> dict[str, frozenset[str]]:
+    def isomers_of(self, identity: Identity) -> tuple[str, ...]:
+        """The names of the shipped substances that a routine method may take for this one, by name."""
+        shape = isomer_group(identity.parent_smiles)
+        members = self._isomers().get(shape, {}) if shape else {}
+        return tuple(sorted(name for connectivity, name in members.items() if connectivity != identity.connectivity))
+
+    def _isomers(self) -> dict[str, dict[str, str]]:
         if self._isomer_groups is None:
-            groups: dict[str, set[str]] = {}
+            groups: dict[str, dict[str, str]] = {}
             for substance in self.names.substances.values():
                 key = self.names.inchikey_of(substance.key)
                 if substance.smiles and key and substance.origin in ("schedule", "reference", "extra"):
                     shape = isomer_group(substance.smiles)
                     if shape is not None:
-                        groups.setdefault(shape, set()).add(key[:14])
-            self._isomer_groups = {shape: frozenset(members) for shape, members in groups.items()}
+                        groups.setdefault(shape, {}).setdefault(key[:14], substance.name)
+            self._isomer_groups = groups
         return self._isomer_groups
+
+    def shipped_substances(self, as_of: date) -> tuple[Shipped, ...]:
+        """The substances of schedules and reference lists, the ordinary ones left out, with identity and UN status on a day.
+
+        By InChIKey; worked out once a day.
+        """
+        with self._lock:
+            if self._shipped is not None and self._shipped[0] == (as_of, self.version):
+                return self._shipped[1]
+        found: dict[str, Shipped] = {}
+        for named in self.names.substances.values():
+            inchikey = self.names.inchikey_of(named.key)
+            wanted = named.smiles and inchikey and named.origin in ("schedule", "reference", "extra")
+            if not wanted or inchikey in found or named.key in self.names.ordinary:
+                continue
+            answer = self.assess((Structure(format=StructureFormat.SMILES, text=named.smiles or ""),), is_set=False, as_of=as_of)
+            if answer.assessment is not None and answer.assessment.identity is not None:
+                found[inchikey or ""] = Shipped(named, answer.assessment, answer.chemical_group or "other")
+        listed = tuple(found[key] for key in sorted(found))
+        with self._lock:
+            self._shipped = ((as_of, self.version), listed)
+        return listed
 
     def material_matches(self, named: NamedSubstance, as_of: date) -> tuple[Match, ...]:
         """The entry that lists a material by name (opium, coca leaf); empty where none does or not yet on this date."""

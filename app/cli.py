@@ -431,7 +431,14 @@ def _install_screening() -> None:
     main.add_command(normalise)
 
 
+def _install_sending() -> None:
+    from app.client.cli import send
+
+    main.add_command(send)
+
+
 _install_screening()
+_install_sending()
 _install_law()
 
 if __name__ == "__main__":

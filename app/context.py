@@ -42,6 +42,7 @@ class AppContext:
     structures: Any = field(init=False)  # an app.substances.structures.StructureIndex
     wake_worker: Callable[[], None] = field(default=lambda: None)
     demo: bool = False
+    reader: Any = None  # an `app.intake.reading.Reader`, made by intake
     editions: int = 0  # how many loaded editions the chemistry holds
 
     def __post_init__(self) -> None:

@@ -12,11 +12,13 @@ from fastapi.responses import JSONResponse
 from sqlalchemy import text
 
 from app import problems
+from app.audit import api as audit_api
 from app.audit.traced import Traced
 from app.auth.doors import check_doors
 from app.body import LimitBody
 from app.chemistry import Chemistry
 from app.context import AppContext
+from app.curation import api as curation_api
 from app.imports import api as imports_api
 from app.installation import is_demonstration
 from app.intake import api as intake_api
@@ -27,10 +29,12 @@ from app.law.loaded import refresh, stored_editions
 from app.notifications import api as notifications_api
 from app.persistence import migrations
 from app.persistence.session import Database
+from app.priorities import api as priorities_api
 from app.screening import api as screening_api
 from app.settings import Settings
 from app.statements import api as statements_api
 from app.substances import api as substances_api
+from app.substances import suspects_api
 from app.web.wiring import install as install_pages
 from app.worker import Worker
 
@@ -100,11 +104,24 @@ def create_app(settings: Settings, *, context: AppContext | None = None, run_wor
         lifespan=lifespan,
         redoc_url=None,
         docs_url=None,
+        responses=problems.responses(),
     )
     app.state.context = context
     app.add_middleware(LimitBody)
     app.add_middleware(Traced)
-    for module in (intake_api, imports_api, statements_api, screening_api, substances_api, law_api, notifications_api):
+    for module in (
+        intake_api,
+        imports_api,
+        statements_api,
+        curation_api,
+        screening_api,
+        substances_api,
+        priorities_api,
+        suspects_api,
+        law_api,
+        audit_api,
+        notifications_api,
+    ):
         app.include_router(module.router)
     _health(app, context)
     render = install_pages(app, context)

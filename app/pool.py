@@ -3,15 +3,21 @@
 RDKit holds the interpreter's lock, so a slow structure in a thread would freeze every request of the process. Each worker
 here is a process with a memory limit; a call has a deadline, and a worker that overruns it or dies is killed and replaced.
 The structure that was running costs one answer, nothing else.
+
+A deadline is counted in the worker's own processor time, so that a busy machine changes no answer; a worker that gets no
+processor at all is given up after five times as long. Several arguments travel as one message and so do their answers; a counter
+in shared memory says which one is running.
 """
 
 from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import queue
 import resource
 import threading
+import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -22,6 +28,8 @@ log = logging.getLogger("nps.pool")
 MEMORY_LIMIT_BYTES = 1 << 30
 RECYCLE_AFTER = 10_000
 START_TIMEOUT_S = 60.0
+WALL_FACTOR = 5  # times a deadline by the wall clock, for a worker that gets no processor
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 Initialiser = Callable[[], Callable[[Any], Any]]
 
@@ -41,7 +49,7 @@ def _limit_memory() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (mapped + MEMORY_LIMIT_BYTES, mapped + MEMORY_LIMIT_BYTES))
 
 
-def _serve(connection: Connection, initialise: Initialiser) -> None:
+def _serve(connection: Connection, initialise: Initialiser, begun: Any) -> None:
     call = initialise()
     _limit_memory()
     connection.send(("ready", None))
@@ -50,20 +58,33 @@ def _serve(connection: Connection, initialise: Initialiser) -> None:
             arguments = connection.recv()
         except EOFError:
             return
+        answers = []
         for argument in arguments:
+            begun.value += 1
             try:
-                answer = ("ok", call(argument))
+                answers.append(("ok", call(argument)))
             except MemoryError:
-                answer = ("memory", None)
+                answers.append(("memory", None))
             except Exception as error:  # noqa: BLE001 - handed to the caller, who raises it
-                answer = ("error", error)
-            connection.send(answer)
+                answers.append(("error", error))
+        connection.send(answers)
+
+
+class _Stopped(Exception):
+    """A worker overran or died: at which of the arguments sent (from 0), and as what the caller hears of it."""
+
+    def __init__(self, place: int, error: Overrun | WorkerDied) -> None:
+        super().__init__(place, error)
+        self.place = place
+        self.error = error
 
 
 class _Worker:
-    def __init__(self, context: multiprocessing.context.BaseContext, initialise: Initialiser) -> None:
+    def __init__(self, context: Any, initialise: Initialiser) -> None:
         self.connection, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=_serve, args=(theirs, initialise), daemon=True)  # type: ignore[attr-defined]
+        self._begun = context.RawValue("L", 0)  # arguments begun, ever
+        self._sent = 0
+        self.process: BaseProcess = context.Process(target=_serve, args=(theirs, initialise, self._begun), daemon=True)
         self.process.start()
         theirs.close()
         self.calls = 0
@@ -75,26 +96,42 @@ class _Worker:
         except EOFError as error:
             raise WorkerDied("a chemistry worker ended while it started") from error
 
-    def send(self, arguments: Sequence[Any]) -> None:
+    def ask(self, arguments: Sequence[Any], deadlines: Sequence[float]) -> list[tuple[str, Any]]:
+        """The answers to all arguments. Raises _Stopped where one overran its deadline or ended the worker."""
+        before = self._sent
+        self._sent += len(arguments)
         self.calls += len(arguments)
         try:
             self.connection.send(arguments)
         except (BrokenPipeError, ConnectionResetError) as error:
-            raise WorkerDied("the chemistry worker ended before the call") from error
+            raise _Stopped(0, WorkerDied("the chemistry worker ended before the call")) from error
+        running, since, used = -1, 0.0, 0.0
+        while True:
+            place = max(0, self._begun.value - before - 1)
+            if place != running:
+                running, since, used = place, time.monotonic(), self._processor_seconds()
+            deadline = deadlines[place]
+            try:
+                if self.connection.poll(deadline):
+                    found: list[tuple[str, Any]] = self.connection.recv()
+                    return found
+            except (EOFError, BrokenPipeError, ConnectionResetError) as error:
+                died = WorkerDied("the chemistry worker ended during the call")
+                raise _Stopped(max(0, self._begun.value - before - 1), died) from error
+            if self._begun.value - before - 1 > place:
+                continue
+            spent = self._processor_seconds() - used
+            if spent >= deadline or time.monotonic() - since >= WALL_FACTOR * deadline:
+                raise _Stopped(place, Overrun(f"no answer within {deadline:g} s"))
 
-    def receive(self, deadline_s: float) -> Any:
-        """The answer to the next argument sent."""
+    def _processor_seconds(self) -> float:
+        """User and system time of the process so far; endless once it has ended."""
         try:
-            if not self.connection.poll(deadline_s):
-                raise Overrun(f"no answer within {deadline_s:g} s")
-            kind, value = self.connection.recv()
-        except (EOFError, BrokenPipeError, ConnectionResetError) as error:
-            raise WorkerDied("the chemistry worker ended during the call") from error
-        if kind == "memory":
-            raise WorkerDied("the chemistry worker ran out of its memory")
-        if kind == "error":
-            raise value
-        return value
+            with open(f"/proc/{self.process.pid}/stat", encoding="ascii", errors="replace") as file:
+                fields = file.read().rpartition(")")[2].split()
+        except OSError:
+            return float("inf")
+        return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
 
     def kill(self) -> None:
         self.process.kill()
@@ -131,41 +168,46 @@ class Pool:
 
         An argument that overran, killed its worker or made the function raise has that exception as its answer; the rest go on.
         """
-        answers: list[Any] = []
         deadlines = [deadline_s] * len(arguments) if isinstance(deadline_s, int | float) else list(deadline_s)
         worker = self._slots.get()
-        keep: _Worker | None = None
+        held: list[_Worker | None] = [worker]
         try:
-            while len(answers) < len(arguments):
-                if worker is None:
-                    worker = self._start()
-                try:
-                    worker.send(arguments[len(answers) :])
-                    while len(answers) < len(arguments):
-                        answers.append(self._receive(worker, deadlines[len(answers)]))
-                except (Overrun, WorkerDied) as error:
-                    log.warning("a chemistry worker was replaced")
-                    answers.append(error)
-                    self._end(worker)
-                    worker = None
-            keep = worker
-            if keep is not None and keep.calls >= RECYCLE_AFTER:
-                self._end(keep)
-                keep = None
-        finally:
-            if keep is None and worker is not None and worker in self._workers:
-                self._end(worker)  # left in the middle: its next answers belong to nobody
-            self._slots.put(keep)
-        return answers
-
-    @staticmethod
-    def _receive(worker: _Worker, deadline_s: float) -> Any:
-        try:
-            return worker.receive(deadline_s)
-        except (Overrun, WorkerDied):
+            return self._answers(held, arguments, deadlines)
+        except BaseException:
+            if held[0] is not None:
+                self._end(held[0])  # left in the middle: its next answers belong to nobody
+                held[0] = None
             raise
-        except Exception as error:  # noqa: BLE001 - the function's own error is its answer
-            return error
+        finally:
+            worker = held[0]
+            if worker is not None and worker.calls >= RECYCLE_AFTER:
+                self._end(worker)
+                worker = None
+            self._slots.put(worker)
+
+    def _answers(self, held: list[_Worker | None], arguments: Sequence[Any], deadlines: Sequence[float]) -> list[Any]:
+        """The answers by the worker held, or by the next one where it must be replaced."""
+        answers: list[Any] = []
+        while len(answers) < len(arguments):
+            start = len(answers)
+            worker = held[0] = held[0] or self._start()
+            try:
+                found = worker.ask(arguments[start:], deadlines[start:])
+            except _Stopped as stopped:
+                log.warning("a chemistry worker was replaced")
+                self._end(worker)
+                held[0] = None
+                if stopped.place:  # what was done before went down with the worker
+                    done = slice(start, start + stopped.place)
+                    answers.extend(self._answers(held, arguments[done], deadlines[done]))
+                answers.append(stopped.error)
+                continue
+            for kind, value in found:
+                answers.append(WorkerDied("the chemistry worker ran out of its memory") if kind == "memory" else value)
+            if any(kind == "memory" for kind, _ in found):
+                self._end(worker)
+                held[0] = None
+        return answers
 
     def warm(self) -> None:
         """Start one worker now, so that the first request does not wait for it."""

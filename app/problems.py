@@ -15,13 +15,14 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 log = logging.getLogger("nps.http")
 
 MEDIA_TYPE = "application/problem+json"
+UNSTORABLE = "A text holds a character that cannot be stored (NUL or half a surrogate pair), or a number is too large."
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,44 @@ _BY_STATUS = {
     429: "rate-limited",
     503: "unavailable",
 }
+
+
+# every status that an operation may refuse with, for the OpenAPI document
+DOCUMENTED = (400, 401, 403, 404, 405, 409, 412, 413, 415, 422, 428, 429, 500, 503)
+_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "A problem document (RFC 9457). `type` is the address of a page that says what to do.",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "format": "uri"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["pointer", "detail"],
+                "properties": {
+                    "pointer": {"type": "string"},
+                    "detail": {"type": "string"},
+                    "suggestion": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+
+
+def responses() -> dict[int | str, dict[str, Any]]:
+    """The refusals of every operation, as FastAPI documents them."""
+    return {
+        status: {
+            "description": "; ".join(kind.title for kind in KINDS.values() if kind.status == status) or HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": _SCHEMA}},
+        }
+        for status in DOCUMENTED
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +215,13 @@ def install(app: FastAPI, *, base_url: str, page: PageRenderer | None = None) ->
     def _database(request: Request, error: OperationalError) -> Response:
         log.exception("the database refused a request: %s %s", request.method, request.url.path, exc_info=error)
         return answer(request, Problem("unavailable", KINDS["unavailable"].mend, headers={"Retry-After": "5"}))
+
+    @app.exception_handler(DataError)
+    @app.exception_handler(UnicodeEncodeError)
+    @app.exception_handler(OverflowError)
+    def _unstorable(request: Request, error: Exception) -> Response:
+        # a NUL, half a surrogate pair, a number beyond 64 bits: no database keeps them, so nothing can be found or stored by them
+        return answer(request, Problem("validation", UNSTORABLE))
 
     @app.exception_handler(Exception)
     def _unlisted(request: Request, error: Exception) -> Response:

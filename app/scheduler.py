@@ -1,7 +1,8 @@
 """Scheduled work. A tick only inserts a task keyed by job and nominal time, so that any number of schedulers is harmless.
 
 The worker does what the tick asks. Jobs: `heartbeat` (Mondays 06:00 UTC, a signed message to each endpoint that proves the
-path), `digest`, `evaluate` (daily), `housekeeping` (hourly) and `seal` (each minute, over the audit trail).
+path), `digest`, `evaluate` (daily), `snapshot` (daily, the facts of the
+ranking), `housekeeping` (hourly) and `seal` (each minute, over the audit trail).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from app.notifications.evaluation_queue import enqueue_daily
 from app.notifications.mailing import enqueue_digests
 from app.persistence.models import Attempt, IdempotencyRecord, Subscription, Task
 from app.persistence.tasks import insert_once, repair_parked, task_values
+from app.priorities.snapshots import LABELS, make
 
 log = logging.getLogger("nps.scheduler")
 
@@ -52,6 +54,7 @@ JOBS = (
     Job(name="heartbeat", cron={"day_of_week": "mon", "hour": 6, "minute": 0}),
     Job(name="digest", cron={"day_of_week": "mon", "hour": 6, "minute": 30}),
     Job(name="evaluate", cron={"hour": 3, "minute": 0}),
+    Job(name="snapshot", cron={"hour": 1, "minute": 0}),
     Job(name="housekeeping", cron={"minute": 7}),
     Job(name="seal", cron={"minute": "*"}, catches_up=False),
 )
@@ -142,6 +145,10 @@ def tick_handler(context: AppContext) -> Callable[[TaskItem], Result]:
                     enqueue_digests(session, task.payload["nominal"], now)
                 case "evaluate":
                     enqueue_daily(session, datetime.fromisoformat(task.payload["nominal"]), now)
+                case "snapshot":
+                    day = datetime.fromisoformat(task.payload["nominal"]).date() - timedelta(days=1)
+                    for labels in sorted(set(LABELS.values())):
+                        make(session, day, labels, now)
                 case "housekeeping":
                     housekeeping(session, now)
                     enqueue_if_stale(session, context.chemistry.version, now)

@@ -25,6 +25,7 @@ from alerts.channels.webhook import WebhookChannel
 from alerts.outbox import CONCURRENCY, DeliveryLoop, Handler
 from alerts.retry import BreakerPolicy, RetryPolicy
 from app.context import AppContext
+from app.curation.service import curate_handler
 from app.imports.jobs import import_handler
 from app.law.follow import Follower
 from app.law.rescreen import rescreen_handler
@@ -91,6 +92,7 @@ class Worker:
             "publish": publish_handler(self._context),
             "deliver": deliver_handler(self._context, channel, box, mail),
             "evaluate": evaluate_handler(self._context, self.store.renew),
+            "curate": curate_handler(self._context, self.store.renew),
             "import": import_handler(self._context, self.store.renew, self._stopping.is_set),
             "escalate": escalate_handler(self._context),
             "tell": tell_handler(self._context, mail),

@@ -384,6 +384,22 @@ class NameTable:
                 return answer
         return self._unresolved(label, "no table has this name", suggest=True)
 
+    def alternatives(self, label: str) -> tuple[NamedSubstance, ...]:
+        """The substances of a label such as "isotonitazene or protonitazene": each part means exactly one with a structure.
+
+        Empty for any other label; what says "or analog" names no alternatives.
+        """
+        parts = [part for part in re.split(r"\s+or\s+|\s*,\s+(?:or\s+)?", label.strip(), flags=re.IGNORECASE) if part]
+        if len(parts) < 2 or not re.search(r"\sor\s", label, re.IGNORECASE):
+            return ()
+        unique: dict[str, NamedSubstance] = {}
+        for part in parts:
+            found = self.resolve(part)
+            if found.outcome is not Outcome.SUBSTANCE or found.substances[0].smiles is None:
+                return ()
+            unique.setdefault(found.substances[0].key, found.substances[0])
+        return tuple(unique.values()) if len(unique) > 1 else ()
+
     def _exact(self, form: str) -> Resolution | None:
         folded = fold(form)
         if folded in self._labels:

@@ -24,6 +24,7 @@ class Rows(StrEnum):
     COUNTS = "counts"  # computed over app.sharing.rows.readable_detections and counted_cases, masked by app.sharing.masking
     REPORTS = "reports"  # single reports and cases, by app.sharing.rows.readable_reports and readable_cases
     STATEMENTS = "statements"  # activity, totals and incidents, by app.statements.service.readable and readable_incidents
+    TEXT = "text"  # reports as sent, where app.sharing.rows.sees_text holds: the sender and its country's authority
     SENT = "sent"  # reports of the caller's own organisation
     OWN = "own"  # the caller's own organisation's rows
     ALERTS = "alerts"  # by app.notifications.queries.visible
@@ -60,6 +61,7 @@ DOORS: Mapping[str, Door] = {
     "POST /v1/reports": _for(Action.REPORT_SEND, Rows.SENT),
     "GET /v1/reports": _for(Action.REPORT_READ, Rows.REPORTS),
     "GET /v1/reports/{report_id}": _for(Action.REPORT_READ, Rows.REPORTS),
+    "GET /v1/reports/{report_id}/versions": _for(Action.REPORT_READ, Rows.TEXT),
     "PUT /v1/reports/{report_id}": _for(Action.REPORT_CORRECT, Rows.SENT),
     "POST /v1/reports/{report_id}/withdraw": _for(Action.REPORT_CORRECT, Rows.SENT),
     "POST /v1/reports/{report_id}/consent": _for(Action.REPORT_CORRECT, Rows.SENT),
@@ -79,6 +81,14 @@ DOORS: Mapping[str, Door] = {
     "POST /v1/incidents": _for(Action.INCIDENT_SEND, Rows.OWN),
     "GET /v1/incidents": _for(Action.INCIDENT_READ, Rows.STATEMENTS),
     "POST /v1/incidents/{row_id}/withdraw": _for(Action.INCIDENT_SEND, Rows.OWN),
+    # curation
+    "GET /v1/curation": _for(Action.CURATE, Rows.INSTALLATION),
+    "POST /v1/curation/{item_id}/decide": _for(Action.CURATE, Rows.INSTALLATION),
+    "POST /v1/substances/{substance_id}/names": _for(Action.CURATE, Rows.INSTALLATION),
+    "POST /v1/substances/{substance_id}/merge": _for(Action.CURATE, Rows.INSTALLATION),
+    "POST /v1/substances/{substance_id}/split": _for(Action.CURATE, Rows.INSTALLATION),
+    "GET /v1/substance-events": _for(Action.CURATE, Rows.INSTALLATION),
+    "POST /v1/substance-events/{event_id}/undo": _for(Action.CURATE, Rows.INSTALLATION),
     # screening and law
     "POST /v1/screen": _for(Action.SCREEN, Rows.NONE),
     "POST /v1/screen/certificate.pdf": _for(Action.SCREEN, Rows.NONE),
@@ -87,11 +97,14 @@ DOORS: Mapping[str, Door] = {
     "POST /v1/schedules/{instrument}/editions": _for(Action.SCHEDULE_WRITE, Rows.INSTALLATION),
     "GET /v1/schedules/{instrument}/editions": _for(Action.SCHEDULE_READ, Rows.NONE),
     # substances
+    "GET /v1/priorities": _for(Action.COUNTS_READ, Rows.COUNTS),
+    "GET /v1/snapshots": _for(Action.COUNTS_READ, Rows.COUNTS),
     "GET /v1/substances": _for(Action.SUBSTANCE_READ, Rows.COUNTS),
     "POST /v1/substances/search": _for(Action.SUBSTANCE_READ, Rows.COUNTS),
     "GET /v1/substances/{substance_id}": _for(Action.SUBSTANCE_READ, Rows.COUNTS),
     "GET /v1/substances/{substance_id}/prevalence": _for(Action.COUNTS_READ, Rows.COUNTS),
     "GET /v1/substances/{substance_id}/depiction.svg": _for(Action.SUBSTANCE_READ, Rows.COUNTS),
+    "GET /v1/suspects": _for(Action.SUBSTANCE_READ, Rows.COUNTS),
     # alerts
     "GET /v1/alerts": _open(Rows.ALERTS),
     "GET /v1/alerts/{alert_id}": _open(Rows.ALERTS),
@@ -121,6 +134,7 @@ DOORS: Mapping[str, Door] = {
     "GET /v1/subscriptions/{subscription_id}/confirm/{token}": _open(Rows.LINK),
     "POST /v1/subscriptions/{subscription_id}/confirm/{token}": _open(Rows.LINK),
     # the service itself
+    "GET /v1/audit": _for(Action.AUDIT_READ, Rows.INSTALLATION),
     "GET /healthz": _open(Rows.NONE),
     "GET /readyz": _open(Rows.NONE),
     "GET /openapi.json": _open(Rows.NONE),
@@ -152,6 +166,8 @@ DOORS: Mapping[str, Door] = {
     "GET /substances/{substance_id}": _open(Rows.COUNTS),
     "GET /substances/{substance_id}/detections-by-{which}.csv": _open(Rows.COUNTS),
     "GET /substances/{substance_id}/detections-by-{which}.svg": _open(Rows.COUNTS),
+    "GET /priorities": _for(Action.COUNTS_READ, Rows.COUNTS),
+    "GET /priorities.csv": _for(Action.COUNTS_READ, Rows.COUNTS),
     "GET /substances/{substance_id}/signals/{country}": _for(Action.COUNTS_READ, Rows.COUNTS),
     "GET /structure-search": _for(Action.SUBSTANCE_READ, Rows.COUNTS),
     "POST /structure-search": _for(Action.SUBSTANCE_READ, Rows.COUNTS, form=True),
@@ -165,6 +181,23 @@ DOORS: Mapping[str, Door] = {
     "GET /alerts/{alert_id}": _open(Rows.ALERTS),
     "POST /alerts/{alert_id}/acknowledge": _for(Action.ALERT_ACKNOWLEDGE, Rows.ALERTS, form=True),
     "POST /alerts/{alert_id}/approve": _for(Action.ALERT_APPROVE, Rows.ALERTS, form=True),
+    "GET /suspects": _for(Action.SUBSTANCE_READ, Rows.COUNTS),
+    "GET /suspects.csv": _for(Action.SUBSTANCE_READ, Rows.COUNTS),
+    "GET /help": _open(Rows.NONE),
+    "GET /help/{name}": _open(Rows.NONE),
+    "GET /imports": _for(Action.IMPORT, Rows.OWN),
+    "POST /imports": _for(Action.IMPORT, Rows.OWN, form=True),
+    "GET /imports/{import_id}": _for(Action.IMPORT, Rows.OWN),
+    "GET /imports/{import_id}/progress": _for(Action.IMPORT, Rows.OWN),
+    "GET /imports/{import_id}/rejects.csv": _for(Action.IMPORT, Rows.OWN),
+    "POST /imports/{import_id}/start": _for(Action.IMPORT, Rows.OWN, form=True),
+    "GET /ops/curation": _for(Action.CURATE, Rows.INSTALLATION),
+    "GET /ops/curation/{item_id}": _for(Action.CURATE, Rows.INSTALLATION),
+    "POST /ops/curation/{item_id}": _for(Action.CURATE, Rows.INSTALLATION, form=True),
+    "POST /ops/curation/events/{event_id}/undo": _for(Action.CURATE, Rows.INSTALLATION, form=True),
+    "GET /reports/new": _for(Action.REPORT_SEND, Rows.SENT),
+    "POST /reports/new": _for(Action.REPORT_SEND, Rows.SENT, form=True),
+    "POST /reports/check": _for(Action.REPORT_SEND, Rows.NONE, form=True),
     "GET /reports": _for(Action.REPORT_SEND, Rows.SENT),
     "GET /reports/{report_id}": _for(Action.REPORT_SEND, Rows.SENT),
 }

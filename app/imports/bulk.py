@@ -10,8 +10,7 @@ What is kept is keyed by the text that was read, the day, and the version of nor
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, cast
 
@@ -22,63 +21,22 @@ from alerts.patterns import SILENT_MONTHS
 from app.chemistry import Chemistry
 from app.intake import queries
 from app.intake import service as intake
-from app.intake.resolve import NO_DECISIONS, Decisions, ResolvedSubstance, folded, resolve_at
-from app.intake.schemas import SubstanceIn, first_day
+from app.intake.reading import Read
+from app.intake.resolve import ResolvedSubstance
+from app.intake.schemas import first_day
 from app.notifications.evaluation_queue import enqueue
-from app.persistence.base import Base, JsonText, dump_json, new_id
+from app.persistence.base import Base, JsonText, new_id
 from app.persistence.bulk_insert import bulk_insert
 from app.persistence.models import CaseSubstance, Detection, HarmCase, Report, ReportVersion, Sample, Substance
+from app.persistence.trail import note_rows
 from app.regions import region_of
 
-KEPT = 50_000
 KNOWN_FOR = timedelta(seconds=30)
 FRESH = timedelta(days=30 * SILENT_MONTHS)
 
 
 # parents first
 _TABLES = tuple(cast(Table, model.__table__) for model in (Report, ReportVersion, Sample, Detection, HarmCase, CaseSubstance))
-
-
-@dataclass(slots=True)
-class Read:
-    """One text of a substance with all that follows from it alone, and the JSON of it, written once."""
-
-    item: ResolvedSubstance
-    answer: str  # the lasting part of the answer, as members of an object
-    columns: dict[str, Any]
-
-
-class Reader:
-    """Substances of rows to what they mean; the same text again is not read again."""
-
-    def __init__(self, chemistry: Chemistry) -> None:
-        self._chemistry = chemistry
-        self._kept: OrderedDict[tuple[Any, ...], Read] = OrderedDict()
-
-    def read(
-        self, position: int, source: SubstanceIn, today: date, country: str, decisions: Decisions = NO_DECISIONS
-    ) -> tuple[ResolvedSubstance, Read]:
-        """Raises Problem with a pointer where a structure is refused."""
-        structure = source.structure
-        text = structure.smiles or structure.model_dump_json() if structure else None
-        key = (
-            text, source.name, source.cas, source.inchikey, tuple(source.techniques), source.schymanski_level,
-            source.reference_material, source.isomers_excluded, country, today, self._chemistry.version,
-        )  # fmt: skip
-        decision = decisions.get(folded(source.name)) if decisions and source.name else None
-        known = self._kept.get(key) if decision is None else None
-        if known is None:
-            known = _read(resolve_at(position, source, self._chemistry, today, country, decisions))
-            if decision is None:
-                self._kept[key] = known
-                if len(self._kept) > KEPT:
-                    self._kept.popitem(last=False)
-        return replace(known.item, position=position, source=source), known
-
-
-def _read(item: ResolvedSubstance) -> Read:
-    columns = {name: JsonText(dump_json(value)) for name, value in intake.json_columns(item).items()}
-    return Read(item, json.dumps(intake.lasting_answer(item), ensure_ascii=False)[1:-1], columns)
 
 
 @dataclass(slots=True)
@@ -228,7 +186,7 @@ class Writer:
             detections.append(values)
             if kind is not None:
                 self._carry_on(kind, item, submission, drop=False)
-            if item.curation_reason:
+            if item.curation_reason and report.tlp in intake.CURATED_LABELS:
                 label, times = self._labels.get(item.label, (item, 0))
                 self._labels[item.label] = (label, times + 1)
         row["answer"] = JsonText(
@@ -260,6 +218,7 @@ class Writer:
             rows = self._rows.pop(table.name, None)
             if rows:
                 bulk_insert(table, connection.dialect).run(connection, rows)
+                note_rows(session, "created", table.name, (row["id"] for row in rows if "id" in row), len(rows))
         for item, times in self._labels.values():
             intake.queue_for_curation(session, item, now, times=times)
         self._labels.clear()

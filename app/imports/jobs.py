@@ -26,6 +26,7 @@ from app.imports.suggest import Proposal, suggest_mapping
 from app.persistence.base import new_id
 from app.persistence.models import ImportChunk, ImportJob, Organisation, Task
 from app.persistence.tasks import insert_once, task_values
+from app.persistence.trail import Trace, tracing
 
 log = logging.getLogger("nps.imports")
 
@@ -147,6 +148,14 @@ def _run(context: AppContext, job_id: str, folder: Path, progress: Callable[[int
             return
         organisation = session.get_one(Organisation, job.org_id)
         principal = accounts.principal_of(organisation, "lab", job.actor or "import")
+    with tracing(Trace(request_id=job_id, actor=principal.actor, org_id=principal.org_id, door="task import")):
+        _import(context, job, principal, folder, progress)
+
+
+def _import(context: AppContext, job: ImportJob, principal: Principal, folder: Path, progress: Callable[[int], None]) -> None:
+    job_id = job.id
+    assert job.file_format is not None
+    assert job.mapping is not None
     path = copy_to(context, job_id, folder, job.file_format)
     total = _count(path, job.file_format)
     with context.database.write() as session:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import python_calamine
+from app.imports.sheet import REFUSED
 
 csv.field_size_limit(1_000_000)
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class FileError(Exception):
@@ -78,6 +81,10 @@ def _csv(path: Path) -> Iterator[Row]:
             header = [name.strip() for name in next(reader)]
         except StopIteration as error:
             raise FileError(f"{path.name} is empty") from error
+        except UnicodeDecodeError as error:
+            raise FileError(f"{path.name} is not UTF-8 in its first line; save it as CSV UTF-8") from error
+        except csv.Error as error:
+            raise FileError(f"{path.name}: the first line is not CSV: {error}") from error
         if len(set(header)) != len(header):
             raise FileError(f"{path.name}: two columns have the same name")
         while True:
@@ -99,30 +106,30 @@ def _csv(path: Path) -> Iterator[Row]:
             yield Row(number, dict(zip(header, cells, strict=True)))
 
 
-def _text(cell: Any) -> str:
-    if cell is None or cell == "":
-        return ""
-    if hasattr(cell, "isoformat"):
-        text: str = cell.isoformat()
-        return text.removesuffix("T00:00:00")
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))
-    return str(cell)
-
-
 def _xlsx(path: Path) -> Iterator[Row]:
-    try:
-        workbook = python_calamine.CalamineWorkbook.from_path(str(path))
-        rows = workbook.get_sheet_by_index(0).iter_rows()
-        header = [_text(cell).strip() for cell in next(rows, [])]
-    except (python_calamine.CalamineError, OSError) as error:
-        raise FileError(f"{path.name} cannot be read as XLSX: {error}") from error
-    if not any(header):
+    """The first sheet, read by a process of its own with limits (`app.imports.sheet`): no file can take this one's memory."""
+    command = [sys.executable, "-m", "app.imports.sheet", str(path.resolve())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as reader:  # noqa: S603 - our own
+        assert reader.stdout is not None
+        assert reader.stderr is not None
+        header: list[str] | None = None
+        try:
+            for number, line in enumerate(reader.stdout, start=1):
+                texts: list[str] = json.loads(line)
+                if header is None:
+                    header = [text.strip() for text in texts]
+                elif any(texts):
+                    yield Row(number, dict(zip(header, texts, strict=False)))
+            reason = reader.stderr.read().decode("utf-8", "replace").strip()
+            status = reader.wait()
+        finally:
+            reader.kill()
+    if status == REFUSED:
+        raise FileError(f"{path.name} cannot be read as XLSX: {reason}")
+    if status != 0:
+        raise FileError(f"{path.name} cannot be read as XLSX within its limits of memory and time; save it as CSV")
+    if not header or not any(header):
         raise FileError(f"{path.name}: the first sheet is empty")
-    for number, cells in enumerate(rows, start=2):
-        texts = [_text(cell) for cell in cells]
-        if any(texts):
-            yield Row(number, dict(zip(header, texts, strict=False)))
 
 
 def _ndjson(path: Path) -> Iterator[Row]:

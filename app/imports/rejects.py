@@ -18,6 +18,7 @@ from app.persistence.base import new_id
 from app.persistence.models import ImportReject
 from app.persistence.tasks import insert_all_once
 from app.problems import FieldError
+from app.tables import safe_text
 
 NOTES = ("nps_row", "nps_field", "nps_column", "nps_reason", "nps_suggestion")
 Refused = tuple[Row, tuple[FieldError, ...]]
@@ -95,7 +96,7 @@ def as_csv(rows: Iterable[ImportReject]) -> Iterator[str]:
 
 def _line(columns: list[str], number: int, cells: dict[str, str], errors: Sequence[dict[str, str]]) -> list[str]:
     notes = ["; ".join(e[name] for e in errors if e[name]) for name in ("field", "column", "reason", "suggestion")]
-    return [*(_harmless(str(cells.get(column, ""))) for column in columns), str(number), *map(_harmless, notes)]
+    return [*(safe_text(str(cells.get(column, ""))) for column in columns), str(number), *map(safe_text, notes)]
 
 
 def _told(error: FieldError, cells: dict[str, str]) -> dict[str, str]:
@@ -136,19 +137,6 @@ def _as_date(text: str) -> str:
     if second > 12 >= first:
         return f"{year}-{first:02d}-{second:02d}?"
     return f"{year}-{second:02d}-{first:02d} or {year}-{first:02d}-{second:02d}?"
-
-
-def _harmless(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return "'" + cell if cell[:1] in ("=", "+", "-", "@", "\t", "\r") and not _is_number(cell) else cell
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
 
 
 def as_json(row: ImportReject) -> dict[str, object]:

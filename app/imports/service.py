@@ -19,12 +19,13 @@ from sqlalchemy.orm import Session
 from alerts.values import SoldAsFacts
 from app.auth.permissions import Principal
 from app.context import AppContext
-from app.imports.bulk import Read, Reader, Writer
+from app.imports.bulk import Writer
 from app.imports.mapping import Mapping, MappingError
 from app.imports.readers import Row, read_rows
 from app.imports.rejects import Rejects
 from app.intake import service as intake
 from app.intake.curated import decisions_for
+from app.intake.reading import Read, Reader
 from app.intake.resolve import Decisions, check_dates
 from app.intake.schemas import ReportIn, first_day
 from app.intake.sold_as import sold_as_of

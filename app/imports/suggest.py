@@ -54,7 +54,8 @@ HEADERS: dict[str, tuple[str, ...]] = {
     "cas": ("cas", "casno", "casnumber", "casrn", "casnr"),
     "name": (
         "substance", "substances", "name", "substancename", "drug", "drugs", "compound", "compounds", "detected", "analyte",
-        "identifiedas", "result", "results", "finding", "findings", "wirkstoff", "substanz", "stoff", "produit", "sustancia",
+        "identifiedas", "found", "identified", "result", "results", "finding",
+        "findings", "wirkstoff", "substanz", "stoff", "produit", "sustancia",
         "title", "substancia",
     ),
     "purity_percent": ("purity", "puritypercent", "puritypct", "content", "gehalt", "reinheit", "purete", "pureza"),

@@ -15,16 +15,17 @@ from app import idempotency
 from app.auth.permissions import Action, Principal, Role
 from app.body import RawBody, parse_json
 from app.context import AppContext, Context, requires
-from app.intake import queries, service
+from app.intake import queries, reading, service
 from app.intake.curated import decisions_for
-from app.intake.present import present_report
-from app.intake.resolve import NO_DECISIONS, check_dates, resolve_report
+from app.intake.present import present_report, present_version
+from app.intake.resolve import NO_DECISIONS, check_dates
 from app.intake.schemas import ReportIn, WithdrawIn
 from app.intake.sold_as import sold_as_of
 from app.intake.vocabularies import vocabularies
-from app.persistence.models import Report
+from app.persistence.models import Report, ReportVersion, Substance
 from app.problems import Problem, from_validation
 from app.sharing.consent import ConsentIn, consent
+from app.sharing.rows import sees_text
 
 router = APIRouter(prefix="/v1", tags=["reports"])
 
@@ -45,7 +46,16 @@ def read_report(body: bytes) -> ReportIn:
         raise from_validation(error.errors()) from error
 
 
-def _submission(context: AppContext, principal: Principal, body: bytes) -> service.Submission:
+def reader_of(context: AppContext) -> reading.Reader:
+    """The reader of this process, made with the first report."""
+    if context.reader is None:
+        context.reader = reading.Reader(context.chemistry)
+    reader: reading.Reader = context.reader
+    return reader
+
+
+def submission_of(context: AppContext, principal: Principal, body: bytes) -> service.Submission:
+    """The report in a body with all chemistry done. Raises Problem where it is refused."""
     report = read_report(body)
     now = context.now()
     check_dates(report, now.date())
@@ -54,7 +64,7 @@ def _submission(context: AppContext, principal: Principal, body: bytes) -> servi
     if named:
         with context.database.read() as session:
             decisions = decisions_for(session, context.chemistry, named)
-    resolved = resolve_report(report, context.chemistry, now.date(), decisions)
+    resolved = reader_of(context).report(report.substances, now.date(), report.sample.country, decisions)
     return service.Submission(
         report=report,
         body=body.decode("utf-8"),
@@ -73,7 +83,10 @@ class _DryRun(Exception):
     """Ends the transaction of a dry run without committing it."""
 
 
-@router.post("/reports", status_code=201, summary="Send one report", openapi_extra=REPORT_BODY)
+DRY: dict[int | str, dict[str, Any]] = {200: {"description": "The answer of a dry run; nothing was stored"}}
+
+
+@router.post("/reports", status_code=201, summary="Send one report", openapi_extra=REPORT_BODY, responses=DRY)
 def post_report(
     request: Request,
     context: Context,
@@ -95,7 +108,7 @@ def post_report(
             known = idempotency.stored_answer(session, principal, path, key, body_digest)
         if known is not None:
             return _json(known[0], known[1], **{"Idempotent-Replayed": "true"})
-    submission = _submission(context, principal, body)
+    submission = submission_of(context, principal, body)
     text = ""
     try:
         with context.database.write() as session:
@@ -110,11 +123,21 @@ def post_report(
             if key is not None:
                 idempotency.remember(session, principal, path, key, body_digest, 201, text, submission.received_at)
     except _DryRun:
-        return _json(200, json.dumps({**json.loads(text), "id": None, "alerts": [], "dry_run": True}, ensure_ascii=False))
+        return _json(200, json.dumps(_dry(context, json.loads(text)), ensure_ascii=False))
     except IntegrityError as error:
         return _after_race(context, principal, submission, path, key, body_digest, error)
     context.wake_worker()
     return _json(201, text, ETag='"1"', Location=f"/v1/reports/{answer['id']}")
+
+
+def _dry(context: AppContext, answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer of a dry run: without ids of what was not kept."""
+    ids = [found["substance_id"] for found in answer["substances"]]
+    with context.database.read() as session:
+        kept = set(session.scalars(select(Substance.id).where(Substance.id.in_(ids))))
+    for found in answer["substances"]:
+        found["substance_id"] = found["substance_id"] if found["substance_id"] in kept else None
+    return {**answer, "id": None, "alerts": [], "dry_run": True}
 
 
 def _after_race(
@@ -169,6 +192,20 @@ def get_report(report_id: str, context: Context, principal: Reader) -> Response:
     return JSONResponse(shown, headers={"ETag": f'"{shown["version"]}"'})
 
 
+@router.get("/reports/{report_id}/versions", summary="Every version of a report, as it was sent")
+def get_versions(report_id: str, context: Context, principal: Reader) -> dict[str, Any]:
+    """Oldest first, with kind (`created`, `corrected`, `curated`, `withdrawn`), reason and the very text. The laboratory's own
+    reports, and for the authority of the country."""
+    with context.database.read() as session:
+        report = queries.report_with_rows(session, report_id, principal)
+        if report is None or not sees_text(principal, org_id=report.org_id, country=report.country):
+            raise Problem("not-found", f"There is no report {report_id}, or this key may not see its history.")
+        rows = session.scalars(
+            select(ReportVersion).where(ReportVersion.report_id == report_id).order_by(ReportVersion.version)
+        ).all()
+        return {"items": [present_version(row) for row in rows], "next_cursor": None}
+
+
 def _own(session: Any, report_id: str, principal: Principal) -> Report:
     report: Report | None = session.scalar(
         select(Report).where(Report.id == report_id, Report.org_id == principal.org_id).with_for_update()
@@ -201,7 +238,7 @@ def put_report(
         if existing is None:
             raise Problem("not-found", f"There is no report {report_id} of this laboratory.")
         _check_version(existing, if_match)
-    submission = _submission(context, principal, body)
+    submission = submission_of(context, principal, body)
     with context.database.write() as session:
         report = _own(session, report_id, principal)
         _check_version(report, if_match)

@@ -16,7 +16,7 @@ from app.auth.permissions import Action
 from app.auth.sessions import Viewer, requires_viewer
 from app.context import Context
 from app.intake import queries
-from app.intake.present import newest_rows
+from app.intake.present import deciding, newest_rows
 from app.notifications.inbox import AlertRow, alerts_for
 from app.persistence.models import CaseSubstance, Detection, HarmCase, Report, ReportVersion
 from app.problems import Problem
@@ -223,6 +223,7 @@ def _quantity(value: float | None, unit: str | None, basis: str | None) -> str |
 
 def _finding(detection: Detection, answer: dict[str, Any] | None) -> Finding:
     substance = detection.substance
+    matches = deciding(detection.matches, detection.country)
     reported = detection.reported_name or _structure_text(detection.reported_structure)
     details: list[tuple[str, str | None]] = [
         ("Techniques", ", ".join(detection.techniques) or None),
@@ -242,8 +243,8 @@ def _finding(detection: Detection, answer: dict[str, Any] | None) -> Finding:
         confidence=words.said(words.CONFIDENCE, detection.confidence),
         because=tuple((answer or {}).get("confidence_because", ())),
         status=detection.legal_status,
-        verdict=words.verdict(detection.legal_status, detection.matches, label=reported or ""),
-        more=words.and_more(detection.legal_status, detection.matches),
+        verdict=words.verdict(detection.legal_status, matches, label=reported or ""),
+        more=words.and_more(detection.legal_status, matches),
         first_in=_first_in(answer),
         other_labs=(answer or {}).get("other_labs"),
         relation=detection.relation,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from app.auth.permissions import Principal
-from app.persistence.models import Detection, HarmCase, Report
+from app.persistence.models import Detection, HarmCase, Report, ReportVersion
 from app.sharing.rows import sees_all, sees_text
+from chem.values import INSTRUMENTS_OF_COUNTRY
 
 _AGE_THIRDS = {
     "0-9": "0-17", "10-17": "0-17", "18-24": "18-44", "25-34": "18-44", "35-44": "18-44",
@@ -18,6 +20,28 @@ _AGE_THIRDS = {
 def newest_rows(report: Report) -> int:
     """The newest version with rows: a withdrawal adds a version without any."""
     return report.version - 1 if report.state == "withdrawn" else report.version
+
+
+def deciding(matches: Sequence[Any], country: str) -> list[Any]:
+    """The matches that a report's status rests on: those of another country's instruments are left out."""
+    foreign = {i for home, instruments in INSTRUMENTS_OF_COUNTRY.items() if home != country for i in instruments}
+    return [match for match in matches if match["instrument"] not in foreign]
+
+
+def present_version(version: ReportVersion) -> dict[str, Any]:
+    """A version as JSON; `report` is null for a withdrawal and where the content was lawfully erased."""
+    try:
+        body = json.loads(version.body) if version.body else None
+    except ValueError:
+        body = None
+    return {
+        "version": version.version,
+        "kind": version.kind,
+        "reason": version.reason,
+        "created_at": version.created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "sha256": version.body_sha256,
+        "report": body,
+    }
 
 
 def present_report(report: Report, reader: Principal, cases: Collection[str], routes: Collection[str]) -> dict[str, Any]:

@@ -5,13 +5,14 @@ All chemistry of a report is done here, before the write transaction opens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from typing import Any
 
 from app.chemistry import Answer, Chemistry
-from app.intake.confidence import Confidence, derive, expand
+from app.intake.confidence import Confidence, derive, expand, swgdrug_met
 from app.intake.schemas import ReportIn, SubstanceIn, date_precision, first_day
 from app.problems import FieldError, Problem, pointer
 from chem.errors import StructureProblem
@@ -49,6 +50,20 @@ NO_DECISIONS: Decisions = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """What a confirmation would still need: steps in words, the standard to compare with, the isomers to exclude."""
+
+    steps: tuple[str, ...] = ()
+    standard: str | None = None
+    isomers: tuple[str, ...] = ()
+    isomers_total: int = 0
+
+
+NO_CONFIRMATION = Confirmation()
+MOST_ISOMERS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedSubstance:
     """One substance of a report, resolved. `substance` is None for a set, a class and an unresolved label."""
 
@@ -66,8 +81,10 @@ class ResolvedSubstance:
     techniques: tuple[str, ...]
     warnings: list[dict[str, str]]
     label: str
+    needs: Confirmation = NO_CONFIRMATION
     curation_reason: str | None = None
     suggestions: list[dict[str, Any]] = field(default_factory=list)
+    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)  # what was made of the same text before
 
 
 def check_dates(report: ReportIn, today: date) -> None:
@@ -104,11 +121,16 @@ def resolve_substances(
 
     Raises Problem (422, with pointers) where a structure is refused: unreadable, empty or too large.
     """
+    return together(partial(resolve_at, n, source, chemistry, today, country, decisions) for n, source in enumerate(substances))
+
+
+def together(readings: Iterable[Callable[[], ResolvedSubstance]]) -> list[ResolvedSubstance]:
+    """What these give, in order. Raises one Problem that holds the fields of all that are refused."""
     found: list[ResolvedSubstance] = []
     problems: list[Problem] = []
-    for position, source in enumerate(substances):
+    for reading in readings:
         try:
-            found.append(resolve_at(position, source, chemistry, today, country, decisions))
+            found.append(reading())
         except Problem as problem:
             problems.append(problem)
     if problems:
@@ -182,6 +204,12 @@ def _by_name(
                     }
                 )
         return _from_named(position, source, chosen.substances[0], how, label, chemistry, country, today, warnings)
+    alternatives = chemistry.names.alternatives(source.name) if source.name else ()
+    if alternatives:
+        structures = tuple(Structure(format=StructureFormat.SMILES, text=named.smiles or "") for named in alternatives)
+        answer = chemistry.assess(structures, is_set=True, as_of=today, country=country)
+        if answer.assessment is not None:
+            return _from_answer(position, source, answer, "name", label, chemistry, country, today)
     resolution = answers[-1][2] if answers else Resolution(outcome=Outcome.NONE)
     decision = decisions.get(folded(source.name)) if source.name else None
     if decision is not None and decision.named is not None:
@@ -295,7 +323,7 @@ def _from_answer(
         substance = new_substance(answer, identity, label, chemistry)
         in_group = chemistry.has_isomers(identity)
     confidence = _confidence(source, in_isomer_group=in_group, is_set=is_set)
-    candidates = []
+    candidates: list[dict[str, Any]] = []
     if is_set:
         for candidate in found.candidates:
             member = candidate.identity
@@ -311,9 +339,14 @@ def _from_answer(
                     "matches": to_json(candidate.matches),
                 }
             )
+    isomers = chemistry.isomers_of(identity) if identity is not None else ()
+    if is_set:
+        isomers = tuple(c["name"] or c["smiles"] for c in candidates)
+    standard = (substance.name if substance is not None else " and ".join(isomers)) or None
     return ResolvedSubstance(
         position=position,
         source=source,
+        needs=confirmation(source, confidence.level, standard, isomers, is_set=is_set),
         resolution=how,
         group=answer.chemical_group if is_set else None,
         substance=substance,
@@ -327,6 +360,27 @@ def _from_answer(
         warnings=[*warnings, *_remarks(confidence.warnings)],
         label=label,
     )
+
+
+def confirmation(
+    source: SubstanceIn, level: str, standard: str | None, isomers: tuple[str, ...], *, is_set: bool
+) -> Confirmation:
+    """What lies between this result and a confirmed one, by the domain guide's section 4.5; nothing where it is confirmed."""
+    if level == "confirmed":
+        return NO_CONFIRMATION
+    steps = []
+    shown = isomers[:MOST_ISOMERS]
+    if is_set:
+        steps.append(f"tell the candidates apart ({', '.join(shown)}), for example by NMR, and report the one that is left")
+    if not swgdrug_met(expand(source.techniques)):
+        steps.append("add a technique on another property, so that one of category A and one other are given")
+    compared = source.schymanski_level == "1" or "nmr" in source.techniques
+    if not compared and source.reference_material not in ("certified", "in_house"):
+        steps.append(f"compare with a certified or in-house standard of {standard or 'the substance'}, or measure NMR")
+    if not is_set and isomers and source.isomers_excluded != "yes":
+        more = f" and {len(isomers) - len(shown)} more" if len(isomers) > len(shown) else ""
+        steps.append(f"exclude the isomers ({', '.join(shown)}{more}) and say so in isomers_excluded")
+    return Confirmation(steps=tuple(steps), standard=standard, isomers=shown, isomers_total=len(isomers))
 
 
 def new_substance(answer: Answer, identity: Identity, label: str, chemistry: Chemistry) -> NewSubstance:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
@@ -43,7 +43,17 @@ from chem.values import to_json
 
 OLD_AFTER = timedelta(days=180)
 NEW_LABORATORY_REPORTS = 10
+CURATED_LABELS = ("CLEAR", "GREEN", "AMBER", "AMBER+STRICT")  # analysts, who read the queue, are no recipients of RED
 NOTHING_KNOWN = queries.Known(first=Scope.NONE, first_seen=Scope.NONE, other_laboratories=0)
+
+
+# how many reports of the laboratory there are, as far as it matters, and whether an analyst flagged it; made once
+_ORIGIN = select(
+    select(func.count())
+    .select_from(select(Report.id).where(Report.org_id == bindparam("org_id")).limit(NEW_LABORATORY_REPORTS + 1).subquery())
+    .scalar_subquery(),
+    Organisation.flagged,
+).where(Organisation.id == bindparam("org_id"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +128,19 @@ def version_values(
     }
 
 
-def correct(session: Session, chemistry: Chemistry, submission: Submission, row: Report) -> dict[str, Any]:
-    """Store a correction as the next version; the old rows stay, uncounted, and alerts that cite them are looked at again."""
+def correct(
+    session: Session,
+    chemistry: Chemistry,
+    submission: Submission,
+    row: Report,
+    *,
+    kind: str = "corrected",
+    reason: str | None = None,
+) -> dict[str, Any]:
+    """Store a correction as the next version; the old rows stay, uncounted, and alerts that cite them are looked at again.
+
+    `kind` is `curated` where not the laboratory changed its report but an analyst decided what a label of it means.
+    """
     if row.state == "withdrawn":
         raise Problem("conflict", "The report was withdrawn; send a new one with another lab_reference.")
     if submission.report.lab_reference != row.lab_reference:
@@ -134,7 +155,7 @@ def correct(session: Session, chemistry: Chemistry, submission: Submission, row:
     row.sharing_group = submission.report.sharing_group
     row.country = submission.report.sample.country
     row.updated_at = submission.received_at
-    return _store_version(session, chemistry, submission, row, kind="corrected", reason=None)
+    return _store_version(session, chemistry, submission, row, kind=kind, reason=reason)
 
 
 def withdraw(session: Session, row: Report, *, reason: str, principal: Principal, now: datetime) -> dict[str, Any]:
@@ -171,7 +192,8 @@ def _store_version(
 ) -> dict[str, Any]:
     report, principal, now = submission.report, submission.principal, submission.received_at
     session.add(ReportVersion(**version_values(submission, row.id, row.version, kind, reason)))
-    sample = session.scalar(select(Sample).where(Sample.report_id == row.id)) or Sample(report_id=row.id)
+    known_sample = session.scalar(select(Sample).where(Sample.report_id == row.id)) if kind != "created" else None
+    sample = known_sample or Sample(report_id=row.id)
     for name, value in sample_values(report).items():
         setattr(sample, name, value)
     session.add(sample)
@@ -192,7 +214,7 @@ def _store_version(
         counts = item.confidence in queries.COUNTED and item.source.relation == "parent" and item.resolution != "class"
         facts.append(_detection_facts(detection, item, substance, known.first if counts else Scope.NONE))
         answers.append(_substance_answer(item, substance, known))
-        if item.curation_reason:
+        if item.curation_reason and report.tlp in CURATED_LABELS:
             queue_for_curation(session, item, now)
     session.add_all(detections)
     session.flush()
@@ -200,7 +222,7 @@ def _store_version(
 
     report_facts = _facts(session, row, submission, facts, cases)
     alert_ids = notifications.raise_alerts(session, report_facts, now)
-    if kind == "corrected":
+    if kind != "created":
         changed = notifications.reevaluate(session, row.id, now)
         alert_ids = list(dict.fromkeys([*alert_ids, *changed]))
     answer = {
@@ -374,9 +396,12 @@ def detection_values(
 
 
 def json_columns(item: ResolvedSubstance) -> dict[str, Any]:
-    """The columns of a detection that hold JSON and follow from the text alone."""
+    """The columns of a detection that hold JSON and follow from the text alone; not to be changed."""
+    known: dict[str, Any] | None = item.memo.get("columns")
+    if known is not None:
+        return known
     structure = item.source.structure
-    return {
+    item.memo["columns"] = columns = {
         "candidates": item.candidates,
         "techniques": list(item.techniques),
         "identity": to_json(item.assessment.identity) if item.assessment else None,
@@ -384,6 +409,7 @@ def json_columns(item: ResolvedSubstance) -> dict[str, Any]:
         "warnings": item.warnings,
         "reported_structure": structure.model_dump(exclude_none=True) if structure else None,
     }
+    return columns
 
 
 def _substance_answer(item: ResolvedSubstance, substance: Substance | None, known: queries.Known) -> dict[str, Any]:
@@ -398,7 +424,10 @@ def _substance_answer(item: ResolvedSubstance, substance: Substance | None, know
 
 
 def lasting_answer(item: ResolvedSubstance) -> dict[str, Any]:
-    """The part of the answer on a substance that does not depend on what was reported before."""
+    """The part of the answer on a substance that does not depend on what was reported before; not to be changed."""
+    known: dict[str, Any] | None = item.memo.get("answer")
+    if known is not None:
+        return known
     found = item.assessment
     answer = {
         "reported_name": item.source.name,
@@ -407,6 +436,7 @@ def lasting_answer(item: ResolvedSubstance) -> dict[str, Any]:
         "identity": to_json(found.identity) if found else None,
         "confidence": item.confidence,
         "confidence_because": list(item.because),
+        "confirmation": to_json(item.needs),
         "legal_status": item.legal_status,
         "status_by_instrument": to_json(found.status_by_instrument) if found else {},
         "matches": item.matches,
@@ -416,6 +446,7 @@ def lasting_answer(item: ResolvedSubstance) -> dict[str, Any]:
     }
     if item.suggestions:
         answer["suggestions"] = item.suggestions
+    item.memo["answer"] = answer
     return answer
 
 
@@ -488,7 +519,9 @@ def case_rows(
 
 
 def _store_cases(session: Session, row: Report, submission: Submission, detections: list[Detection]) -> list[CaseFacts]:
-    facts = []
+    facts: list[CaseFacts] = []
+    if not submission.report.cases:
+        return facts
     for values, roles in case_rows(submission, row.id, row.version, [(d.id, d.relation) for d in detections]):
         case = HarmCase(**values)
         session.add(case)
@@ -543,12 +576,7 @@ def _facts(
 ) -> ReportFacts:
     report, principal, now = submission.report, submission.principal, submission.received_at
     sampled = first_day(report.sample.date_sampled)
-    earlier = session.scalar(
-        select(func.count()).select_from(
-            select(Report.id).where(Report.org_id == principal.org_id).limit(NEW_LABORATORY_REPORTS + 1).subquery()
-        )
-    )
-    flagged = session.scalar(select(Organisation.flagged).where(Organisation.id == principal.org_id))
+    earlier, flagged = session.execute(_ORIGIN, {"org_id": principal.org_id}).one()
     return ReportFacts(
         report_id=row.id,
         org_id=principal.org_id,

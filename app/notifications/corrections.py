@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Select, delete, func, select
 from sqlalchemy.orm import Session, joinedload
 
 from alerts.render import retracted_texts
-from alerts.triggers import COUNTED_CONFIDENCE, detection_signal
+from alerts.triggers import COUNTED_CONFIDENCE, detection_signal, first_detections
 from alerts.values import DetectionFacts, ReportFacts, Scope, SubstanceFacts
 from app.notifications import queries
 from app.notifications.raising import LIVE_STATES, raise_alerts, raise_signal, refresh
@@ -72,23 +73,53 @@ def _supports(session: Session, alert: Alert, cited: AlertEvidence, now: datetim
     return (detection is None or detection.counted) and (case is None or case.counted)
 
 
+def carry_over(session: Session, alerts: Sequence[Alert], substance: Substance, now: datetime) -> list[str]:
+    """What these first detections cited went to another substance: in the widest of their areas that is new to that one, its
+    earliest detection is raised as the first. Gives the ids of alerts raised.
+    """
+    raised: list[str] = []
+    if substance.ordinary:
+        return raised
+    scopes = list(SCOPES.items())
+    for alert in alerts:
+        if alert.type not in SCOPES or alert.test:
+            continue
+        for kind, scope in scopes[list(SCOPES).index(alert.type) :]:
+            area = _area(scope, alert)
+            counted = _counted(substance.id, area, test=False).where(Report.historical.is_(False))
+            earliest = session.scalars(counted.order_by(Report.received_at, Detection.id).limit(1)).first()
+            key = {Scope.WORLD: "world", Scope.REGION: alert.region, Scope.COUNTRY: alert.country}[scope]
+            if earliest is None or session.get(AlertKey, f"{kind}:{substance.id}:{key}") is not None:
+                continue
+            facts = _facts_of_detection(session, earliest, substance, scope)
+            raised += [i for s in first_detections(facts) if (i := raise_signal(session, facts, s, now)) is not None]
+            break
+    return raised
+
+
+def _area(scope: Scope, alert: Alert) -> ColumnElement[bool]:
+    match scope:
+        case Scope.WORLD:
+            return Detection.id.is_not(None)
+        case Scope.REGION:
+            return Detection.region == alert.region
+        case _:
+            return Detection.country == alert.country
+
+
 def _firsts(alert: Alert) -> Select[Detection]:
     """Counted detections that could be the first of this alert's substance in its area, with what describes them."""
-    area: ColumnElement[bool]
-    match SCOPES[alert.type]:
-        case Scope.WORLD:
-            area = Detection.id.is_not(None)
-        case Scope.REGION:
-            area = Detection.region == alert.region
-        case _:
-            area = Detection.country == alert.country
+    return _counted(alert.substance_id, _area(SCOPES[alert.type], alert), test=alert.test)
+
+
+def _counted(substance_id: str | None, area: ColumnElement[bool], *, test: bool) -> Select[Detection]:
     return (
         select(Detection)
         .join(Report, Report.id == Detection.report_id)
         .where(
-            Detection.substance_id == alert.substance_id,
+            Detection.substance_id == substance_id,
             Detection.counted.is_(True),
-            Detection.test.is_(alert.test),
+            Detection.test.is_(test),
             Detection.relation == "parent",
             Detection.confidence.in_(COUNTED_CONFIDENCE),
             Report.state == "active",

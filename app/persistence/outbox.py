@@ -31,7 +31,7 @@ QUARANTINE_AT = 3
 URGENT_LEVEL = 3
 ESCALATE_AFTER = 4
 POISON_AT = 8
-LANE_LIMITS = {"publish": 1, "fanout": 4, "evaluate": 2, "import": 1, "rescreen": 1}
+LANE_LIMITS = {"publish": 1, "fanout": 4, "evaluate": 2, "import": 1, "curate": 1, "rescreen": 1}
 INTERNAL_RETRY_CAP = timedelta(minutes=10)
 SENT_TOPICS = frozenset({"deliver", "ping", "heartbeat", "confirm", "digest", "remind"})
 QUARANTINE_WAIT = timedelta(seconds=30)

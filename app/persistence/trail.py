@@ -18,7 +18,17 @@ from sqlalchemy import event, insert, inspect
 from sqlalchemy.orm import ORMExecuteState, Session, sessionmaker
 
 from app.persistence.base import new_id
-from app.persistence.models import Alert, AuditEntry, Detection, HarmCase, Report, ReportVersion
+from app.persistence.models import (
+    ActivityReport,
+    AggregateReport,
+    Alert,
+    AuditEntry,
+    Detection,
+    HarmCase,
+    Incident,
+    Report,
+    ReportVersion,
+)
 
 RESTRICTED = frozenset({"AMBER", "AMBER+STRICT", "RED"})
 
@@ -108,6 +118,12 @@ def note_row(session: Session, verb: str, table: str, ids: Iterable[str]) -> Non
         _noted(session).add(verb, table, ids, 1)
 
 
+def note_rows(session: Session, verb: str, table: str, ids: Iterable[str], number: int) -> None:
+    """Note rows that went in by the driver itself, past the session."""
+    if table not in UNTOLD:
+        _noted(session).add(verb, table, ids, number)
+
+
 def _identity(row: object) -> str:
     mapper = inspect(row).mapper
     return "/".join(str(part) for part in mapper.primary_key_from_instance(row))
@@ -174,7 +190,7 @@ def _on_load(session: Session, row: object) -> None:
     match row:
         case HarmCase():
             _noted(session).add("read", "case", (row.id,), 1)
-        case Report() | Alert() if row.__dict__.get("tlp") in RESTRICTED:
+        case Report() | Alert() | ActivityReport() | AggregateReport() | Incident() if row.__dict__.get("tlp") in RESTRICTED:
             _noted(session).add("read", row.__tablename__, (row.id,), 1)
         case Detection() if row.__dict__.get("tlp") in RESTRICTED:
             _noted(session).add("read", "report", (row.report_id,), 1)

@@ -103,7 +103,9 @@ class _Screener:
         else:
             structures = _structures(item)
             wanted = ask.wanted
-            question = Question(structures, len(structures) > 1, wanted.as_of, wanted.instruments, wanted.analogues, ())
+            question = Question(
+                structures, len(structures) > 1, wanted.as_of, wanted.instruments, wanted.analogues, (), full=False
+            )
             found = as_record(answer(self._engine, question), index=ask.index, name=item.name, shown=item.shown)
         return finished(found, ask.out)
 

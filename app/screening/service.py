@@ -54,7 +54,7 @@ def screen(chemistry: Chemistry, wish: Wish) -> Screened:
             [
                 Question(
                     tuple(Structure(format=StructureFormat(form), text=text) for form, text in item.structures),
-                    len(item.structures) > 1, wish.as_of, wish.instruments, wish.analogues, (),
+                    len(item.structures) > 1, wish.as_of, wish.instruments, wish.analogues, (), full=False,
                 )
                 for item in readable
             ]

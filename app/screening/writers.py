@@ -17,6 +17,8 @@ from typing import Any, BinaryIO, Protocol
 
 import xlsxwriter
 
+from app.tables import safe_cell
+
 FORMATS = ("ndjson", "csv", "xlsx")
 RESUMABLE = ("ndjson", "csv")
 COLUMNS = (
@@ -66,10 +68,7 @@ def flat(found: dict[str, Any]) -> list[Any]:
 def csv_line(cells: list[Any] | tuple[str, ...]) -> bytes:
     """One line of a CSV file."""
     text = io.StringIO()
-    # a name or input that a spreadsheet would take for a formula starts with an apostrophe
-    csv.writer(text, lineterminator="\n").writerow(
-        ["'" + c if isinstance(c, str) and c[:1] in ("=", "+", "-", "@", "\t", "\r") else c for c in cells]
-    )
+    csv.writer(text, lineterminator="\n").writerow([safe_cell(c) for c in cells])
     return text.getvalue().encode("utf-8", "replace")
 
 

@@ -76,4 +76,6 @@
   });
 
   prepare(document);
+  const summary = document.getElementById("summary");
+  if (summary && summary.matches("[data-focus]")) summary.focus();
 })();

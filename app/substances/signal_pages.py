@@ -152,7 +152,8 @@ def _figure(name: str, place: str, series: Weekly, week: date) -> Figure:
         for day, count, e in zip(days, counts, expected, strict=True)
     )  # fmt: skip
     above = sum(bar.alarm for bar in bars)
-    title = f"{name}: {words.count(above, 'week', 'weeks')} above what was expected in {words.count(len(bars), 'week', 'weeks')}"
+    which = words.count(above, "week", "weeks") if above else "no week"
+    title = f"{name}: {which} above what was expected in {words.count(len(bars), 'week', 'weeks')}"
     label = f"Bar chart of findings by week of receipt in {place}, with the expected band. {title}. Table follows."
     return Figure(
         id="series",

@@ -102,6 +102,8 @@ def _nav(viewer: Viewer | None, path: str, waiting: int | None) -> list[NavItem]
         return NavItem(text=text, href=href, current=current, count=count)
 
     items = [item("Overview", "/"), item("Substances", "/substances")]
+    if viewer is not None and may(viewer.principal, Action.COUNTS_READ):
+        items.append(item("Priorities", "/priorities"))
     if viewer is not None:
         inbox = item("Inbox", "/inbox", waiting)
         if path.startswith("/alerts/"):
@@ -110,6 +112,8 @@ def _nav(viewer: Viewer | None, path: str, waiting: int | None) -> list[NavItem]
         items.append(item("Screening", "/screening"))
         if may(viewer.principal, Action.REPORT_SEND):
             items.append(item("My reports", "/reports"))
+        if may(viewer.principal, Action.CURATE):
+            items.append(item("Curation", "/ops/curation"))
         if may(viewer.principal, Action.ACCOUNTS):
             items.append(item("Accounts", "/accounts"))
     return items

@@ -10,28 +10,38 @@ from app.auth import pages as auth_pages
 from app.auth.sessions import SignInNeeded
 from app.auth.throttle import SignInThrottle
 from app.context import AppContext
+from app.curation import pages as curation_pages
+from app.imports import pages as import_pages
+from app.intake import form_pages
 from app.intake import pages as intake_pages
 from app.law import pages as law_pages
 from app.notifications import pages as alert_pages
+from app.priorities import pages as priority_pages
 from app.problems import PageRenderer
 from app.screening import pages as screening_pages
 from app.substances import pages as substance_pages
-from app.substances import signal_pages, structure_pages
-from app.web import charts, docs_page, overview, problem_pages, static
+from app.substances import signal_pages, structure_pages, suspects_pages
+from app.web import charts, docs_page, help_pages, overview, problem_pages, static
 from app.web.security import SecurityHeaders
 
 ROUTERS = (
     static.router,
     problem_pages.router,
     docs_page.router,
+    help_pages.router,
     auth_pages.router,
     account_pages.router,
     admin_pages.router,
     overview.router,
     substance_pages.router,
+    priority_pages.router,
     structure_pages.router,
     signal_pages.router,
     alert_pages.router,
+    form_pages.router,
+    import_pages.router,
+    curation_pages.router,
+    suspects_pages.router,
     intake_pages.router,
     screening_pages.router,
     law_pages.router,

@@ -57,6 +57,19 @@ ALERT_TYPES = {
     "control_change": "Change of control",
     "industry": "Industry notice",
 }
+IMPORT_STATES = {
+    "draft": "Waits for you to read its mapping",
+    "waiting": "Waiting",
+    "running": "Running",
+    "done": "Done",
+    "failed": "Could not be read",
+}
+SUBSTANCE_EVENTS = {
+    "resolve": "Label decided",
+    "name": "Name added",
+    "merge": "Substances merged",
+    "split": "Reports given to another substance",
+}
 ROLES = {
     "lab": "Laboratory",
     "authority": "National authority",

@@ -83,6 +83,7 @@ def test_a_short_history_compares_two_equal_windows() -> None:
     assert short_verdict([0, 0, 0, 0, 2, 3, 3, 2]).alarm
     assert not short_verdict([0, 0, 0, 0, 1, 1, 0, 1]).alarm
     assert not short_verdict([2, 2, 2, 2, 2, 2, 2, 3]).alarm
+    assert not short_verdict([2, 3, 3, 2]).alarm  # the first weeks of a service: there is nothing to compare with
     assert verdict_of([0] * 10, class_mean=None).method.startswith("conditional-binomial")
 
 

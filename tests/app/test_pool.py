@@ -16,6 +16,11 @@ def _work(argument: str) -> str:
     match argument:
         case "sleep":
             time.sleep(60)
+        case "nap":
+            time.sleep(0.4)  # longer than the deadline by the clock on the wall, without using the processor
+        case "spin":
+            while True:
+                pass
         case "crash":
             os.kill(os.getpid(), 11)
         case "memory":
@@ -49,3 +54,17 @@ def test_calls_from_many_threads_share_the_workers(pool: Pool) -> None:
     words = [f"word{n}" for n in range(40)]
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(lambda word: pool.call(word, deadline_s=20), words)) == [w.upper() for w in words]
+
+
+def test_of_several_arguments_only_the_bad_ones_have_an_error(pool: Pool) -> None:
+    words = ["a", "b", "crash", "c", "sleep", "d", "error", "e"]
+    found = pool.call_each(words, deadline_s=0.3)
+    assert [type(x) if isinstance(x, Exception) else x for x in found] == [
+        "A", "B", WorkerDied, "C", Overrun, "D", ValueError, "E",
+    ]  # fmt: skip
+
+
+def test_a_deadline_counts_processor_time_and_not_that_of_a_busy_machine(pool: Pool) -> None:
+    assert pool.call_each(["nap"] * 3, deadline_s=0.2) == ["NAP"] * 3
+    with pytest.raises(Overrun):
+        pool.call("spin", deadline_s=0.2)

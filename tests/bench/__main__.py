@@ -11,9 +11,15 @@ import sys
 
 import rdkit
 
-from tests.bench import chem, imports, screening, signals
+from tests.bench import chem, imports, intake, screening, signals
 
-BENCHES = {"chem": chem.main, "screening": screening.main, "imports": imports.main, "signals": signals.main}
+BENCHES = {
+    "chem": chem.main,
+    "screening": screening.main,
+    "imports": imports.main,
+    "intake": intake.main,
+    "signals": signals.main,
+}
 
 
 def main() -> None:

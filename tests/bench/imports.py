@@ -10,7 +10,6 @@ import csv
 import json
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -122,7 +121,9 @@ def child(url: str, folder: Path, file: str) -> None:
         rejects=rejects, progress=lambda _: None,
     )  # fmt: skip
     seconds = time.perf_counter() - before
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # not ru_maxrss, which a child begins with at its parent's
+    status = Path("/proc/self/status").read_text()
+    peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
     print(json.dumps({"seconds": seconds, "stored": outcome.stored, "known": outcome.known, "peak": peak}))
 
 

@@ -15,6 +15,7 @@ from tests.factories import PASSWORD
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 AUTHORITY, LAB, ANALYST = "authority.de@example.org", "lab.de@example.org", "analyst.at@example.org"
+REVIEWER = "reviewer.ch@example.org"
 MakeVisit = Callable[..., Visit]
 
 
@@ -75,6 +76,7 @@ PAGES: dict[str, tuple[str | None, Callable[[Page, str], None]]] = {
     "substance": (AUTHORITY, SUBSTANCE),
     "unscheduled substance": (LAB, _follow("/substances?q=2-MMC", "main .row-title")),
     "weekly series": (LAB, _signal),
+    "priorities": (REVIEWER, _goto("/priorities")),
     "material": (LAB, _follow("/substances?q=Opium", "main .row-title")),
     "inbox": (AUTHORITY, _goto("/inbox")),
     "inbox, filtered": (AUTHORITY, _goto("/inbox?show=all&level=4")),
@@ -93,7 +95,8 @@ PAGES: dict[str, tuple[str | None, Callable[[Page, str], None]]] = {
     "found by structure": (LAB, _by_structure),
     "screening": (LAB, _goto("/screening")),
     "screened": (LAB, _screened),
-    "account": (LAB, _goto("/account?saved=true")),
+    "account": (LAB, _goto("/account?saved=look")),
+    "accounts": ("admin.at@example.org", _goto("/accounts")),
     "forbidden": (AUTHORITY, _goto("/reports")),
 }
 ERRORS = frozenset({"forbidden"})

@@ -36,6 +36,7 @@ from app.persistence.models.statistics import (
     ImportReject,
     Incident,
     IncidentSubstance,
+    Snapshot,
     SubstanceEvent,
 )
 from app.persistence.models.substances import CurationItem, Substance, SubstanceName
@@ -81,6 +82,7 @@ __all__ = [
     "SharingGroup",
     "SharingGroupMember",
     "SignInFailure",
+    "Snapshot",
     "Subscription",
     "Substance",
     "SubstanceEvent",

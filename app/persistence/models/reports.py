@@ -162,10 +162,10 @@ class HarmCase(Base):
     pss: Mapped[int | None]
     outcome: Mapped[str | None] = mapped_column(String(12))
     intent: Mapped[str | None] = mapped_column(String(16))
-    age_band: Mapped[str | None] = mapped_column(String(6))
+    age_band: Mapped[str | None] = mapped_column(String(6).with_variant(String(16), "postgresql"))
     sex: Mapped[str | None] = mapped_column(String(8))
     toxidrome: Mapped[list[Any]] = mapped_column(Json)
-    naloxone: Mapped[str | None] = mapped_column(String(8))
+    naloxone: Mapped[str | None] = mapped_column(String(8).with_variant(String(16), "postgresql"))
     icd: Mapped[list[Any]] = mapped_column(Json)
     tlp: Mapped[str] = mapped_column(String(12))
     test: Mapped[bool] = mapped_column(default=False)

@@ -189,3 +189,19 @@ class ImportReject(Base):
     errors: Mapped[list[Any]] = mapped_column(Json)
 
     __table_args__ = (UniqueConstraint("import_id", "number"),)
+
+
+class Snapshot(Base):
+    """The facts of a ranking at a cut-off, kept so that any later reader gets the same numbers. Never changed."""
+
+    __tablename__ = "snapshot"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
+    cutoff: Mapped[date]
+    labels: Mapped[str] = mapped_column(String(60))  # the TLP labels of its rows, for example CLEAR,GREEN
+    digest: Mapped[str] = mapped_column(String(64))
+    counts: Mapped[dict[str, Any]] = mapped_column(Json)
+    facts: Mapped[bytes]  # the facts as JSON, compressed with zlib
+    made_at: Mapped[datetime]
+
+    __table_args__ = (UniqueConstraint("cutoff", "labels"),)

@@ -224,3 +224,35 @@ def test_the_command_line_verifies_exports_and_says_what_was_changed(busy: Servi
     run = CliRunner().invoke(main, ["audit", "verify"])
     assert run.exit_code == 1
     assert f"entry {altered.id} of" in run.output
+
+
+def test_the_operator_pages_through_the_log_and_narrows_it(busy: Service) -> None:
+    admin = busy.key("operator", "AT", "admin")
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = busy.client.get("/v1/audit", params={"limit": 2} | ({"cursor": cursor} if cursor else {}), headers=admin).json()
+        seen += [item["id"] for item in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert seen == sorted((entry.id for entry in _entries(busy)), reverse=True)
+    lab = _entries(busy, door="POST /v1/reports")[0]
+    narrowed = busy.client.get("/v1/audit", params={"actor": lab.actor, "limit": 500}, headers=admin).json()["items"]
+    assert {item["actor"] for item in narrowed} == {lab.actor}
+    assert busy.client.get("/v1/audit", headers=busy.key("operator", "AT", "analyst")).status_code == 403
+
+
+def test_a_read_of_an_amber_incident_or_statement_is_told_too(service: Service) -> None:
+    sender, authority = service.key("lab", "DE"), service.key("authority", "DE")
+    incident = {"reference": "C-1", "kind": "seizure", "date": "2026-11-02", "tlp": "AMBER", "substances": [{"name": "fentanyl"}]}
+    activity = {"period": "2026-10", "samples_tested": 40, "tlp": "AMBER"}
+    ids = {}
+    for path, table, body in (("incidents", "incident", incident), ("activity-reports", "activity_report", activity)):
+        sent = service.client.post(f"/v1/{path}", json=body, headers=sender)
+        assert sent.status_code == 201, sent.text
+        ids[table] = sent.json()["id"]
+        listed = service.client.get(f"/v1/{path}", headers=authority)
+        assert [row["id"] for row in listed.json()["items"]] == [ids[table]]
+        (entry,) = _entries(service, request_id=listed.headers["x-request-id"])
+        assert (entry.kind, entry.objects[table]) == ("read", [ids[table]])

@@ -52,6 +52,7 @@ FIXED = {
     "country": "DE",
     "digest": "0",
     "instrument": "UN-1961",
+    "name": "connect",
     "name:path": "app.css",
     "slug": "validation",
     "which": "month",
@@ -60,6 +61,8 @@ FIXED = {
 NAMES_NOTHING = {
     "delivery_id": "msg_01JD0000000000000000000000",
     "handle": "0000000000000000",
+    "event_id": "01JD0000000000000000000000",
+    "item_id": "01JD0000000000000000000000",
     "import_id": "01JD0000000000000000000000",
     "key_id": "x",
     "person_id": "x",
@@ -171,6 +174,8 @@ def _expected(name: str, door: Door, who: str, matrix: Matrix) -> Callable[[http
         allowed = set(MAY_OPEN[parameter])
         if door.rows is Rows.SENT:
             allowed &= {"sender"}
+        if door.rows is Rows.TEXT:
+            allowed &= {"sender", "authority"}
         if name.endswith(("/deliveries", "/coverage")):
             allowed |= {"admin"}  # the operator follows deliveries of every alert, without its content
         if door.rows is Rows.LINK:
@@ -259,6 +264,9 @@ def test_a_reader_abroad_learns_nothing_of_an_amber_death_by_any_door(matrix: Ma
         asked += 1
         # what the caller sent itself comes back in messages and forms; it tells nothing
         text = answer.text if answer.status_code == 200 else ""
+        if who == "admin" and where == "GET /v1/audit":
+            for value in matrix.ids.values():
+                text = text.replace(value, "")  # the log holds ids, and the operator reads it; nothing else of a row is in it
         if who == "admin" and where.endswith(("/deliveries", "/coverage")):
             text = text.replace(matrix.ids["alert_id"], "")  # the operator follows deliveries by the id it asked with
         told.extend(f"{who} at {where}: {mark}" for mark in secrets if mark in text and mark not in where)

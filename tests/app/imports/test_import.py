@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,11 +14,14 @@ from sqlalchemy import func, select
 
 from app.auth import accounts
 from app.auth.permissions import Principal
+from app.chemistry import Chemistry
 from app.imports.mapping import MappingError, read_mapping, row_hash
 from app.imports.readers import FileError, format_of, read_rows
 from app.imports.rejects import RejectFile
 from app.imports.service import Outcome, run_import
 from app.persistence.models import Alert, Detection, HarmCase, ImportJob, Organisation, Report, Substance
+from chem.names import Outcome as Meaning
+from chem.names import fold
 from tests.conftest import Service
 
 MAPPINGS = Path(__file__).resolve().parents[2] / "mappings"
@@ -218,18 +222,46 @@ def laboratory_again(service: Service, country: str) -> Principal:
         return accounts.principal_of(org, "lab", "cli:import")
 
 
-def test_no_real_label_comes_out_as_another_substance(service: Service, real_data: Path) -> None:
-    """Each label that resolves contains the name, or a known name, of what it resolved to."""
-    names = service.context.chemistry.names
-    labels = set()
-    with (real_data / "bc_drug_checking_2018_2019.csv").open() as file:
-        for row in csv.DictReader(file):
-            labels.update(part.strip() for part in row["detected"].split(";") if part.strip())
-    assert len(labels) > 150
+REAL_LABELS = (
+    ("bc_drug_checking_2018_2019.csv", "detected"),
+    ("ct_overdose_toxicology_2012_2018.csv", "substances"),
+    ("ct_overdose_toxicology_2012_2018.csv", "other_text"),
+)
+
+
+def real_labels(real_data: Path) -> Counter[str]:
+    """Every label of the real files with how often it occurs."""
+    found: Counter[str] = Counter()
+    for name, column in REAL_LABELS:
+        with (real_data / name).open() as file:
+            for row in csv.DictReader(file):
+                found.update(part.strip() for part in row[column].split(";") if part.strip())
+    return found
+
+
+def test_real_labels_that_name_a_definite_substance_resolve(chemistry: Chemistry, real_data: Path) -> None:
+    """At least 95 % of the occurrences. Not counted: classes, labels of doubt, several meanings, and what names no substance."""
+    outcomes: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
+    for label, times in real_labels(real_data).items():
+        found = chemistry.names.resolve(label)
+        if found.outcome is Meaning.NONE and found.reason == "no table has this name":
+            unknown[label] += times
+        elif found.outcome is not Meaning.NONE:
+            outcomes[found.outcome.value] += times
+    assert outcomes["substance"] > 24_000
+    share = outcomes["substance"] / (outcomes["substance"] + sum(unknown.values()))
+    assert share >= 0.95, unknown.most_common(20)
+    assert outcomes["candidates"] > 1_000  # "Heroin/Morph/Codeine" is offered as what it could be, never guessed
+
+
+def test_no_real_label_comes_out_as_another_substance(chemistry: Chemistry, real_data: Path) -> None:
+    """Each label that resolves holds a known name of what it resolved to, beside at most words on the state of the sample."""
+    names = chemistry.names
+    labels = real_labels(real_data)
+    assert len(labels) > 300
     for label in labels:
         found = names.resolve(label)
-        if found.substances and len(found.substances) == 1:
+        if found.outcome is Meaning.SUBSTANCE:
             known = {name.folded for name in names.names_of(found.substances[0].key)}
-            from chem.names import fold
-
-            assert any(fold(label).startswith(name) or fold(label) == name for name in known), (label, found.substances[0].name)
+            assert any(name in fold(label) for name in known), (label, found.substances[0].name)

@@ -9,6 +9,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
@@ -201,9 +202,16 @@ def test_a_screened_catalogue_leaves_no_trace(
     assert_no_trace("\n".join(rows).encode(), unique, names)
 
 
-def test_the_command_leaves_nothing_but_its_output(unique: list[str], tmp_path: Path) -> None:
-    data, temporary, where = tmp_path / "data", tmp_path / "tmp", tmp_path / "where"
-    for folder in (data, temporary, where):
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder with a short path: the sockets of the worker processes live in it, and their paths are limited."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def test_the_command_leaves_nothing_but_its_output(unique: list[str], tmp_path: Path, short_folder: Path) -> None:
+    data, temporary, where = tmp_path / "data", short_folder, tmp_path / "where"
+    for folder in (data, where):
         folder.mkdir()
     environment = os.environ | {"NPS_DATA_DIR": str(data), "TMPDIR": str(temporary), "HOME": str(where)}
     environment |= {"PYTHONPATH": str(Path(__file__).resolve().parents[3]), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -215,7 +223,7 @@ def test_the_command_leaves_nothing_but_its_output(unique: list[str], tmp_path: 
     assert len(out.read_bytes().splitlines()) == len(unique)
     found = b"".join(b"".join(haystacks(folder)) for folder in (data, temporary, where))
     assert_no_trace(found + done.stdout + done.stderr, unique, [f"zq-{n}" for n in range(len(unique))])
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "in.smi", "out.ndjson", "tmp", "where"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "in.smi", "out.ndjson", "where"]
 
 
 def test_a_fault_while_screening_tells_no_structure(
@@ -232,6 +240,9 @@ def test_a_fault_while_screening_tells_no_structure(
     assert answer.json()["reference"] in caplog.text
     assert "RuntimeError" in caplog.text
     assert FENTANYL not in caplog.text + answer.text
+
+
+NOTICEABLE = 0.3  # a cached answer is faster by far more; the noise of a busy machine stays below
 
 
 def speedup(ask: Callable[[Question], object], asked: list[Question]) -> float:
@@ -260,7 +271,7 @@ def test_a_repeat_is_not_faster_than_the_first_time(chemistry: Chemistry, unique
 
     never_seen = speedup(fresh, asked)
     seen_before = speedup(fresh, asked)
-    assert never_seen - seen_before < 0.05, (never_seen, seen_before)
+    assert never_seen - seen_before < NOTICEABLE, (never_seen, seen_before)
 
 
 def test_the_measure_of_a_repeat_finds_a_cache(unique: list[str]) -> None:
@@ -271,4 +282,4 @@ def test_the_measure_of_a_repeat_finds_a_cache(unique: list[str]) -> None:
         return chemistry.assess(asked.structures, is_set=False, as_of=asked.as_of)
 
     asked = [question(smiles) for smiles in unique[300:400]]
-    assert speedup(cached, asked) - speedup(cached, asked) > 0.05
+    assert speedup(cached, asked) - speedup(cached, asked) > 3 * NOTICEABLE

@@ -32,6 +32,7 @@ PATHS = (
     "/inbox?show=acknowledged",
     "/inbox?show=all&level=3&type=rapid_spread&country=FR",
     "/reports",
+    "/priorities",
     "/account",
 )
 
@@ -66,8 +67,10 @@ def test_every_page_answers(site: FastAPI, role: str) -> None:
     paths += links(client, "/inbox?show=all", "alerts")[:3] + links(client, "/reports", "reports")[:1]
     answers = {path: client.get(path) for path in paths}
     wanted = {"/reports": 200 if role == "lab" else 403} if role != "public" else {}
+    if role in ("industry", "admin"):
+        wanted["/priorities"] = 403
     for path, answer in answers.items():
-        signs_in = role == "public" and path.split("?")[0] in {"/inbox", "/reports", "/account"}
+        signs_in = role == "public" and path.split("?")[0] in {"/inbox", "/reports", "/priorities", "/account"}
         assert answer.status_code == (303 if signs_in else wanted.get(path, 200)), path
         assert "could not be loaded" not in answer.text
 

@@ -1,0 +1,1 @@
+"""Which substances to review first: the ranking by prevalence, persistence and harm (domain guide, section 8)."""

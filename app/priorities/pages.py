@@ -1,0 +1,153 @@
+"""The page of priorities: the ranking with its weights, the fast lane, and the substances under control apart."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import Response
+
+from app.auth.permissions import Action, Role
+from app.auth.sessions import Viewer, requires_viewer
+from app.context import Context
+from app.priorities.api import weights_of
+from app.priorities.ranking import Ranking, Row
+from app.priorities.snapshots import ranking_of, snapshot_for
+from app.problems import Problem
+from app.tables import safe_cell
+from app.web import words
+from app.web.frame import Crumb, build_frame
+from app.web.templating import Page
+
+router = APIRouter(include_in_schema=False)
+
+LEAST_SUBSTANCES = 2
+SHOWN = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrioritiesContext:
+    title: str
+    snapshot_id: str
+    cutoff: str
+    digest: str
+    counts: tuple[tuple[str, int], ...]
+    weights: tuple[tuple[str, str, float], ...]
+    shares: tuple[int, int, int]
+    rows: tuple[Row, ...]
+    more: int
+    fast: tuple[Row, ...]
+    controlled: tuple[Row, ...]
+    note: str
+    data_href: str
+
+
+def _title(ranking: Ranking) -> str:
+    """How many lead clearly: the longest head of the list whose rank intervals lie apart from all that follow."""
+    rows = ranking.rows
+    if len(rows) < LEAST_SUBSTANCES:
+        return "Fewer than 2 substances meet the minimum data"
+    leading = 0
+    for place in range(1, len(rows)):
+        if max(r.rank_high for r in rows[:place]) < min(r.rank_low for r in rows[place:]):
+            leading = place
+    if not leading:
+        worst = max(r.rank_high for r in rows[:1])
+        return f"No substance leads clearly; ranks 1 to {worst} cannot be told apart"
+    following = rows[leading]
+    rest = f"; ranks {leading + 1} to {following.rank_high} cannot be told apart" if following.rank_high > following.rank else ""
+    verb = "leads" if leading == 1 else "lead"
+    return f"{words.count(leading, 'substance', 'substances')} {verb} clearly{rest}"
+
+
+@router.get("/priorities")
+def priorities(
+    request: Request,
+    context: Context,
+    viewer: Annotated[Viewer, Depends(requires_viewer(Action.COUNTS_READ))],
+    snapshot: Annotated[str | None, Query(max_length=26)] = None,
+    prevalence: Annotated[float, Query(ge=0, le=1000, allow_inf_nan=False)] = 35,
+    persistence: Annotated[float, Query(ge=0, le=1000, allow_inf_nan=False)] = 25,
+    harm: Annotated[float, Query(ge=0, le=1000, allow_inf_nan=False)] = 40,
+) -> Response:
+    """The ranking of a snapshot under the weights in the address."""
+    weights = weights_of(prevalence, persistence, harm)
+    found = snapshot_for(context, viewer.principal, snapshot)
+    if found is None:
+        raise Problem("not-found", "There is no such snapshot, or you may not use it.")
+    ranking = ranking_of(found.digest, found.facts, weights)
+    with context.database.read() as session:
+        frame = build_frame(request, context, session, viewer, title="Priorities", crumbs=(Crumb(text="Overview", href="/"),))
+    address = f"snapshot={found.id}&prevalence={prevalence:g}&persistence={persistence:g}&harm={harm:g}"
+    p, s, h = (round(100 * share) for share in weights.shares())
+    page = PrioritiesContext(
+        title=_title(ranking),
+        snapshot_id=found.id,
+        cutoff=found.cutoff.isoformat(),
+        digest=found.digest[:8],
+        counts=tuple(found.counts.items()),
+        weights=(
+            ("prevalence", "Prevalence", prevalence),
+            ("persistence", "Persistence", persistence),
+            ("harm", "Harm", harm),
+        ),
+        shares=(p, s, h),
+        rows=ranking.rows[:SHOWN],
+        more=max(0, len(ranking.rows) - SHOWN),
+        fast=tuple(row for row in ranking.rows if row.fast_lane),
+        controlled=ranking.controlled[:SHOWN],
+        note=_NOTES.get(viewer.principal.role, ""),
+        data_href=f"/priorities.csv?{address}",
+    )
+    return Page("priorities/list.html", frame, page)
+
+
+_NOTES = {
+    Role.LAB: "Your ranking rests on rows labelled CLEAR and GREEN. Harm cases are AMBER, so harm is unknown here.",
+    Role.AUTHORITY: "Your ranking rests on rows labelled CLEAR and GREEN. Harm cases are AMBER, so harm is unknown here.",
+}
+
+
+@router.get("/priorities.csv")
+def priorities_csv(
+    context: Context,
+    viewer: Annotated[Viewer, Depends(requires_viewer(Action.COUNTS_READ))],
+    snapshot: Annotated[str | None, Query(max_length=26)] = None,
+    prevalence: Annotated[float, Query(ge=0, le=1000, allow_inf_nan=False)] = 35,
+    persistence: Annotated[float, Query(ge=0, le=1000, allow_inf_nan=False)] = 25,
+    harm: Annotated[float, Query(ge=0, le=1000, allow_inf_nan=False)] = 40,
+) -> Response:
+    """The whole ranking as CSV, with snapshot and weights in every row."""
+    found = snapshot_for(context, viewer.principal, snapshot)
+    if found is None:
+        raise Problem("not-found", "There is no such snapshot, or you may not use it.")
+    ranking = ranking_of(found.digest, found.facts, weights_of(prevalence, persistence, harm))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(_COLUMNS)
+    shares = " ".join(f"{share:.4f}" for share in ranking.weights.shares())
+    for under, rows in ((False, ranking.rows), (True, ranking.controlled)):
+        for row in rows:
+            writer.writerow([safe_cell(value) for value in _cells(row, under, found.id, shares)])
+    headers = {"Content-Disposition": f'attachment; filename="priorities-{found.cutoff}.csv"'}
+    return Response(out.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+_COLUMNS = (
+    "rank", "rank_low", "rank_high", "substance", "id", "group", "under_control", "priority_low", "priority_high", "prevalence",
+    "persistence", "harm_low", "harm_high", "harm_unknown", "detections_weighted", "countries", "reporting_countries",
+    "per_1000_tests", "cases", "deaths", "quarters", "years", "months_since", "laboratories", "grade", "fast_lane", "missing",
+    "snapshot", "weights",
+)  # fmt: skip
+
+
+def _cells(row: Row, under: bool, snapshot: str, shares: str) -> list[object]:
+    return [
+        row.rank, row.rank_low, row.rank_high, row.name, row.id, row.group, under, *row.priority, row.prevalence,
+        row.persistence, *row.harm, row.harm_unknown, row.detections, row.countries, row.reporting_countries,
+        "" if row.per_1000 is None else row.per_1000, row.cases, row.deaths, row.quarters, row.years, row.months_since,
+        row.laboratories, row.grade, row.fast_lane or "", "; ".join(row.missing), snapshot, shares,
+    ]  # fmt: skip

@@ -1,0 +1,105 @@
+"""Snapshots: the facts of a ranking at the end of a day, made once for each set of labels and never changed."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.auth.permissions import Principal, Role
+from app.context import AppContext
+from app.persistence.base import new_id
+from app.persistence.models import Snapshot
+from app.persistence.tasks import insert_once
+from app.priorities.gathering import gather
+from app.priorities.ranking import Facts, Find, Harm, Ranking, Subject, Weights, rank
+
+LABELS: dict[Role, tuple[str, ...]] = {
+    Role.LAB: ("CLEAR", "GREEN"),
+    Role.AUTHORITY: ("CLEAR", "GREEN"),
+    Role.REVIEWER: ("CLEAR", "GREEN", "AMBER"),
+    Role.ANALYST: ("CLEAR", "GREEN", "AMBER"),
+}
+
+
+def labels_of(principal: Principal) -> tuple[str, ...]:
+    """The labels of the rows that a reader's ranking rests on: the same for all of a role, so that they see one ranking."""
+    return LABELS[principal.role]
+
+
+def packed(facts: Facts) -> bytes:
+    """The facts for storage; `unpacked` gives them back."""
+    return zlib.compress(json.dumps(asdict(facts), sort_keys=True, ensure_ascii=False).encode())
+
+
+def unpacked(content: bytes) -> Facts:
+    """The facts as they were when the snapshot was made."""
+    value = json.loads(zlib.decompress(content))
+    return Facts(
+        cutoff=value["cutoff"],
+        subjects=tuple(Subject(**subject) for subject in value["subjects"]),
+        finds=tuple(Find(**find) for find in value["finds"]),
+        harms=tuple(Harm(**harm) for harm in value["harms"]),
+        tested=value["tested"],
+        reporters={name: tuple(countries) for name, countries in value["reporters"].items()},
+    )
+
+
+def make(session: Session, cutoff: date, labels: Sequence[str], now: datetime) -> Snapshot:
+    """The snapshot of a day, made now where there is none."""
+    wanted = ",".join(labels)
+    found = session.scalars(select(Snapshot).where(Snapshot.cutoff == cutoff, Snapshot.labels == wanted)).first()
+    if found is not None:
+        return found
+    facts = gather(session, cutoff, labels)
+    counts = {
+        "substances": len(facts.subjects),
+        "detections": sum(f.confirmed + f.probable for f in facts.finds),
+        "cases": len({h.case for h in facts.harms}),
+        "laboratories": len(facts.reporters),
+        "tests": sum(facts.tested.values()),
+    }
+    values = {
+        "id": new_id(), "cutoff": cutoff, "labels": wanted, "digest": facts.digest(), "counts": counts,
+        "facts": packed(facts), "made_at": now,
+    }  # fmt: skip
+    insert_once(session, Snapshot, values)
+    return session.scalars(select(Snapshot).where(Snapshot.cutoff == cutoff, Snapshot.labels == wanted)).one()
+
+
+def snapshot_for(context: AppContext, principal: Principal, wanted: str | None) -> Snapshot | None:
+    """The snapshot of this id that the reader may use; without an id that of yesterday, made where there is none."""
+    labels = labels_of(principal)
+    with context.database.read() as session:
+        if wanted is not None:
+            found = session.get(Snapshot, wanted)
+            return found if found is not None and set(found.labels.split(",")) <= set(labels) else None
+        cutoff = context.now().date() - timedelta(days=1)
+        found = session.scalars(select(Snapshot).where(Snapshot.cutoff == cutoff, Snapshot.labels == ",".join(labels))).first()
+    if found is not None:
+        return found
+    with context.database.write() as session:
+        return make(session, cutoff, labels, context.now())
+
+
+def latest(session: Session, principal: Principal, limit: int = 30) -> list[Snapshot]:
+    """The newest snapshots that a reader may use, newest first."""
+    found = session.scalars(
+        select(Snapshot).where(Snapshot.labels == ",".join(labels_of(principal))).order_by(Snapshot.cutoff.desc()).limit(limit)
+    )
+    return list(found)
+
+
+@lru_cache(maxsize=32)
+def ranking_of(digest: str, content: bytes, weights: Weights) -> Ranking:
+    """The ranking of stored facts. Kept in memory: the facts of a digest never change. Raises ValueError where they did."""
+    facts = unpacked(content)
+    if facts.digest() != digest:
+        raise ValueError("the facts of the snapshot are not those it was made of")
+    return rank(facts, weights)

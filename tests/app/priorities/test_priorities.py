@@ -1,0 +1,94 @@
+"""The ranking over HTTP and as a page, from stored reports, on both databases: who sees which rows, and the same bytes again."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from app.priorities.ranking import Weights, rank
+from app.priorities.snapshots import make, unpacked
+from tests.app.priorities.by_hand import scores
+from tests.conftest import Service
+
+SURE = {"techniques": ["gc-ms", "nmr"], "reference_material": "certified"}
+UNCONTROLLED = {"structure": {"smiles": "CNC(C)C(=O)c1ccccc1C"}} | SURE
+OTHER = {"structure": {"smiles": "CC(Cc1cccc2c1OCO2)NC"}} | SURE
+
+
+def report(reference: str, country: str, month: int, substances: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    return {
+        "lab_reference": reference,
+        "sample": {"country": country, "date_sampled": f"2026-{month:02}-10", "context": "seizure"},
+        "substances": deepcopy(substances),
+        "tlp": "GREEN",
+    } | more
+
+
+@pytest.fixture
+def filled(service: Service) -> Service:
+    german, french = service.key("lab", "DE"), service.key("lab", "FR")
+    death = {"cases": [{"seriousness": "death", "role": "sole_cause", "exposure_evidence": "biological"}], "tlp": "AMBER"}
+    for number, (key, country, substances, more) in enumerate(
+        [
+            (german, "DE", [UNCONTROLLED], {}),
+            (german, "DE", [UNCONTROLLED], {}),
+            (french, "FR", [UNCONTROLLED], {}),
+            (german, "DE", [OTHER], death),
+            (german, "DE", [{"name": "fentanyl"} | SURE], {}),
+        ]
+    ):
+        body = report(f"r{number}", country, 3 + number, substances, **more)
+        assert service.client.post("/v1/reports", json=body, headers=key).status_code == 201
+    return service
+
+
+def test_each_role_ranks_over_the_rows_it_may_read(filled: Service) -> None:
+    lab = filled.client.get("/v1/priorities", headers=filled.key("lab", "AT")).json()
+    reviewer = filled.client.get("/v1/priorities", headers=filled.key("reviewer", "CH")).json()
+    assert len(lab["items"]) == 1
+    assert len(reviewer["items"]) == 2
+    assert {row["name"].lower() for row in reviewer["controlled"]} == {"fentanyl"}
+    deadly = next(row for row in reviewer["items"] if row["cases"])
+    assert (deadly["deaths"], deadly["fast_lane"], deadly["harm_unknown"]) == (1, "a death with a causal role", False)
+    assert all(row["harm_unknown"] for row in lab["items"])
+    for key in (filled.key("industry", "GB"), filled.key("operator", "AT", "admin")):
+        assert filled.client.get("/v1/priorities", headers=key).status_code == 403
+    # a snapshot with AMBER rows is not for one who may not read them
+    other = filled.client.get(f"/v1/priorities?snapshot={reviewer['snapshot']['id']}", headers=filled.key("lab", "AT", name="x"))
+    assert other.status_code == 404
+
+
+def test_a_snapshot_gives_the_same_bytes_when_the_data_have_changed(filled: Service) -> None:
+    key = filled.key("reviewer", "CH")
+    first = filled.client.get("/v1/priorities", headers=key)
+    address = f"/v1/priorities?snapshot={first.json()['snapshot']['id']}"
+    lab = filled.key("lab", "IT")
+    assert filled.client.post("/v1/reports", json=report("new", "IT", 9, [OTHER]), headers=lab).status_code == 201
+    assert filled.client.get(address, headers=key).content == first.content
+    assert filled.client.get(address + "&prevalence=1&persistence=0&harm=0", headers=key).content != first.content
+    assert filled.client.get("/v1/snapshots", headers=key).json()["items"][0]["id"] == first.json()["snapshot"]["id"]
+    filled.clock.at = filled.clock() + timedelta(days=1)
+    later = filled.client.get("/v1/priorities", headers=key).json()
+    assert later["snapshot"]["digest"] != first.json()["snapshot"]["digest"]
+
+
+def test_the_gathered_facts_give_what_the_formulas_by_hand_give(filled: Service) -> None:
+    now = filled.context.now()
+    with filled.context.database.write() as session:
+        facts = unpacked(make(session, now.date(), ("CLEAR", "GREEN", "AMBER"), now).facts)
+    expected = scores(asdict(facts), under_control=False)
+    for row in rank(facts, Weights()).rows:
+        assert (row.prevalence, row.persistence, *row.harm) == pytest.approx(expected[row.id], abs=1e-5)
+    assert sum(find.confirmed + find.probable for find in facts.finds) == 5
+    assert {country for countries in facts.reporters.values() for country in countries} == {"DE", "FR"}
+
+
+@pytest.mark.parametrize("query", ["prevalence=-1", "harm=x", "prevalence=0&persistence=0&harm=0", "persistence=inf"])
+def test_bad_weights_are_refused_with_the_field(filled: Service, query: str) -> None:
+    answer = filled.client.get(f"/v1/priorities?{query}", headers=filled.key("reviewer", "CH"))
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"]

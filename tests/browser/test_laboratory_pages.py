@@ -1,0 +1,89 @@
+"""Imports, suspects, curation and help in a real Chromium: axe clean, no sideways scroll, quiet console, and the jobs they do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Visit
+from tests.browser.test_report_form import desk, no_sideways_scroll, no_violations, opened
+
+__all__ = ["desk"]  # the fixture of the whole service with its real chemistry
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+ANALYST = "analyst@example.org"
+PATHS = (
+    "/imports", "/suspects?mz=337.2274&ppm=5", "/suspects?mz=300.0001&ppm=1", "/help", "/help/connect", "/help/fields",
+    "/help/vocabularies", "/help/confidence", "/help/corrections", "/help/imports",
+)  # fmt: skip
+FILE = "Labor-Nr;Datum;Form;Wirkstoff;Methode;Einsender\n" + "".join(
+    f"I-{n};{3 + n % 20:02d}.11.2026;{'Pulver' if n % 7 else 'Wolke'};{'MDMA' if n % 5 else 'Purple Zorblax'};GC/MS;Zoll\n"
+    for n in range(1, 40)
+)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("path", PATHS)
+def test_pages_are_clean(visit: Callable[..., Visit], desk: str, path: str, width: int, tmp_path: Path) -> None:
+    made, page = opened(visit, desk, path, width=width, scheme="dark" if width == 390 else "light")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    page.screenshot(path=tmp_path / "page.png", full_page=True)
+    no_violations(page)
+    no_sideways_scroll(page)
+    made.assert_quiet()
+
+
+def test_a_file_is_read_mapped_imported_and_its_bad_rows_come_back(
+    visit: Callable[..., Visit], desk: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "labor.csv"
+    path.write_text(FILE)
+    made, page = opened(visit, desk, "/imports")
+    page.get_by_label("File").set_input_files(path)
+    page.get_by_role("button", name="Send file").click()
+    expect(page.get_by_role("heading", name="To decide")).to_be_visible()
+    expect(page.get_by_label("Mapping")).to_have_value(re.compile(r'lab_reference = "\{Labor-Nr\}"'))
+    no_violations(page)
+    page.get_by_role("button", name="Import the file").click()
+    expect(page.locator("#progress")).to_contain_text("34 stored, 0 known already, 5 refused", timeout=30_000)
+    expect(page.get_by_role("table", name="The first refused rows")).to_contain_text("Wolke")
+    expect(page.get_by_role("table", name=re.compile("Labels that did not resolve"))).to_contain_text("Purple Zorblax")
+    page.screenshot(path=tmp_path / "import.png", full_page=True)
+    no_violations(page)
+    no_sideways_scroll(page)
+    address = page.url
+    page.goto(f"{desk}/imports")
+    page.get_by_role("link", name="labor.csv").first.click()
+    assert page.url == address  # leaving and coming back shows the same job
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Refused rows (CSV)").click()
+    assert len(Path(download.value.path()).read_text().splitlines()) == 6
+    made.assert_quiet()
+
+    # the label is decided by an analyst, and its reports follow
+    made, page = opened(visit, desk, "/ops/curation", email=ANALYST, width=390)
+    no_violations(page)
+    no_sideways_scroll(page)
+    page.get_by_role("link", name="Purple Zorblax").click()
+    page.get_by_role("button", name="Decide label").click()
+    expect(page.locator("#summary")).to_be_focused()
+    page.get_by_label("Another substance:").check()
+    page.get_by_label("Substance", exact=True).fill("CNC(C)C(=O)c1ccc(C)cc1")
+    page.get_by_label("Reason").fill("told by the laboratory")
+    page.screenshot(path=tmp_path / "curation.png", full_page=True)
+    no_violations(page)
+    page.get_by_role("button", name="Decide label").click()
+    expect(page.get_by_role("listitem").filter(has_text="Purple Zorblax")).to_contain_text("told by the laboratory")
+    no_violations(page)
+
+
+def test_a_file_that_cannot_be_read_is_said_at_its_field(visit: Callable[..., Visit], desk: str, tmp_path: Path) -> None:
+    path = tmp_path / "letter.pdf"
+    path.write_text("no table")
+    _, page = opened(visit, desk, "/imports")
+    page.get_by_label("File").set_input_files(path)
+    page.get_by_role("button", name="Send file").click()
+    expect(page.locator("#summary")).to_contain_text("letter.pdf: the ending is none of")

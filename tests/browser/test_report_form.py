@@ -1,0 +1,170 @@
+"""The report form in a real Chromium: live check, structure editor under the strict policy, faults at their fields, sending."""
+
+from __future__ import annotations
+
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from app.auth import accounts
+from app.chemistry import Chemistry
+from app.context import AppContext
+from app.main import create_app
+from app.persistence import migrations
+from app.persistence.session import Database
+from app.settings import Settings
+from tests.browser.conftest import Visit
+from tests.conftest import NOW
+from tests.factories import PASSWORD
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+PFF = "CCC(=O)N(c1ccc(F)cc1)C1CCN(CCc2ccccc2)CC1.Cl"
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory, chemistry: Chemistry) -> Iterator[str]:
+    """The whole service with its real chemistry, a laboratory and an analyst who may sign in."""
+    folder = tmp_path_factory.mktemp("desk")
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    base = f"http://127.0.0.1:{port}"
+    url = f"sqlite:///{folder / 'desk.sqlite'}"
+    database = Database(url)
+    migrations.upgrade(database.engine)
+    with database.write() as session:
+        for kind, role, email in (("lab", "lab", "lab@example.org"), ("operator", "analyst", "analyst@example.org")):
+            org = accounts.create_organisation(session, name=f"Test {kind}", kind=kind, country="DE", test=False, now=NOW)
+            accounts.create_person(session, org_id=org.id, email=email, name="Test person", role=role, password=PASSWORD, now=NOW)
+    settings = Settings(DATABASE_URL=url, NPS_DATA_DIR=folder, NPS_SECRET_KEY="for tests only", NPS_BASE_URL=base)
+    context = AppContext(settings=settings, database=database, secret=settings.secret(), chemistry=chemistry, now=lambda: NOW)
+    app = create_app(settings, context=context, run_worker=True)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert server.started
+    yield base
+    server.should_exit = True
+    thread.join(timeout=30)
+
+
+def opened(
+    visit: Callable[..., Visit], desk: str, path: str, *, email: str = "lab@example.org", **options: object
+) -> tuple[Visit, Page]:
+    made = visit(desk, **options)
+    page = made.open()
+    made.sign_in(page, email)
+    page.wait_for_url(f"{desk}/")
+    page.goto(f"{desk}{path}")
+    return made, page
+
+
+def no_violations(page: Page) -> None:
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def no_sideways_scroll(page: Page) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_a_structure_is_identified_while_it_is_written_and_sent(
+    visit: Callable[..., Visit], desk: str, tmp_path: Path, width: int, scheme: str
+) -> None:
+    made, page = opened(visit, desk, "/reports/new", width=width, scheme=scheme)
+    page.get_by_label("Structure").fill(PFF)
+    check = page.get_by_role("region", name="Check of substance 1")
+    expect(check.get_by_role("status")).to_contain_text("para-Fluorofentanyl")
+    expect(check).to_contain_text("Controlled")
+    expect(check).to_contain_text("C22H27FN2O")
+    page.get_by_label("GC-MS", exact=True).check()
+    expect(check).to_contain_text("exclude the isomers")
+    no_violations(page)
+    no_sideways_scroll(page)
+    page.screenshot(path=tmp_path / f"form-{width}.png", full_page=True)
+
+    page.get_by_role("button", name="Send report").last.click()
+    expect(page.locator("#summary")).to_be_focused()
+    assert page.title().startswith("Error: ")
+    for label in ("Your reference", "Date of the sample", "Where the sample comes from"):
+        expect(page.locator("#summary")).to_contain_text(label)
+    page.locator("#summary").get_by_role("link", name=re.compile("Date of the sample")).click()
+    expect(page.get_by_label("Date of the sample")).to_be_focused()
+    expect(page.get_by_label("Structure")).to_have_value(PFF)
+    expect(page.get_by_label("GC-MS", exact=True)).to_be_checked()
+    no_violations(page)
+    page.get_by_label("Your reference").fill(f"FORM-{width}")
+    page.get_by_label("Date of the sample").fill("2026-11-03")
+    page.get_by_label("Where the sample comes from").select_option("seizure")
+    page.get_by_role("button", name="Send report").last.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"Report FORM-{width}")
+    made.console[:] = [text for text in made.console if "422" not in text]  # the refused form is reported by the browser itself
+    made.assert_quiet()
+
+
+def test_the_editor_and_the_text_agree_both_ways(visit: Callable[..., Visit], desk: str, tmp_path: Path) -> None:
+    made, page = opened(visit, desk, "/reports/new")
+    field = page.get_by_label("Structure")
+    field.fill("CCO")
+    page.get_by_role("button", name="Draw it").click()
+    canvas = page.locator("#editor-0")
+    expect(canvas).to_be_visible()
+    field.fill("CNC(C)C(=O)c1ccccc1C")
+    check = page.get_by_role("region", name="Check of substance 1")
+    expect(check.get_by_role("status")).to_contain_text("2-methylmethcathinone")
+    page.wait_for_timeout(900)
+    page.screenshot(path=tmp_path / "editor.png")
+    page.mouse.wheel(0, 500)
+    page.wait_for_timeout(200)
+    box = canvas.bounding_box()
+    assert box is not None
+    assert box["height"] <= 420
+    # a bond drawn into the empty lower corner changes the text
+    page.mouse.move(box["x"] + 200, box["y"] + 350)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 260, box["y"] + 350, steps=5)
+    page.mouse.up()
+    expect(field).not_to_have_value("CNC(C)C(=O)c1ccccc1C")
+    assert "." in field.input_value()
+    made.assert_quiet()
+
+
+def test_without_script_the_form_adds_and_sends(visit: Callable[..., Visit], desk: str) -> None:
+    made, page = opened(visit, desk, "/reports/new", script=False)
+    page.get_by_label("Name", exact=True).fill("ketamine")
+    page.get_by_role("button", name="Add a substance").click()
+    expect(page.locator("#s0_name")).to_have_value("ketamine")
+    page.locator("#s1_name").fill("caffeine")
+    page.get_by_label("Your reference").fill("PLAIN-1")
+    page.get_by_label("Date of the sample").fill("2026-11")
+    page.get_by_label("Where the sample comes from").select_option("collected")
+    page.get_by_role("button", name="Send report").last.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Report PLAIN-1")
+    expect(page.locator("main")).to_contain_text("ketamine", ignore_case=True)
+    expect(page.locator("main")).to_contain_text("Caffeine", ignore_case=True)
+    made.assert_quiet()
+
+
+def test_a_reference_used_before_leads_to_that_report(visit: Callable[..., Visit], desk: str) -> None:
+    _, page = opened(visit, desk, "/reports/new")
+    for _ in range(2):
+        page.goto(f"{desk}/reports/new")
+        page.get_by_label("No substance was found").check()
+        page.get_by_label("Your reference").fill("TWICE-1")
+        page.get_by_label("Date of the sample").fill("2026")
+        page.get_by_label("Where the sample comes from").select_option("unknown")
+        page.get_by_role("button", name="Send report").last.click()
+    page.locator("#summary").get_by_role("link", name=re.compile("used before")).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Report TWICE-1")
