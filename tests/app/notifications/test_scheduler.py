@@ -51,7 +51,7 @@ def test_what_was_missed_is_inserted_at_start_and_no_further_back_than_two_days(
         assert session.scalar(select(func.count()).select_from(Task)) == inserted + 1
         keys = session.scalars(select(Task.key)).all()
     assert "heartbeat:2026-11-23T06:00" in keys
-    assert inserted == 48 + 2 + 2 + 1  # housekeeping, evaluation of two days, heartbeat and digest, one seal
+    assert inserted == 48 + 2 + 2 + 2 + 1  # housekeeping, evaluation and snapshot of two days, heartbeat and digest, one seal
 
 
 def test_a_new_installation_has_missed_nothing(context: Any) -> None:
