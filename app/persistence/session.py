@@ -16,6 +16,7 @@ from app.persistence import trail
 from app.persistence.base import dump_json
 
 BUSY_TIMEOUT_MS = 10_000
+IDLE_IN_TRANSACTION_MS = 15_000  # no transaction waits for anything but the database
 
 
 class DurabilityError(Exception):
@@ -30,7 +31,15 @@ def make_engine(url: str, *, pool_size: int = 20) -> Engine:
     `check_durability`.
     """
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_size=pool_size, max_overflow=10, pool_pre_ping=True, json_serializer=dump_json)
+        server = create_engine(url, pool_size=pool_size, max_overflow=10, pool_pre_ping=True, json_serializer=dump_json)
+
+        @event.listens_for(server, "connect")
+        def _impatient(connection: Any, _record: object) -> None:
+            # a process that stands still in a transaction must not hold the others' locks
+            connection.execute(f"SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_MS}")
+            connection.commit()
+
+        return server
 
     database = make_url(url).database
     if database and database != ":memory:":

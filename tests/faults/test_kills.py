@@ -159,7 +159,8 @@ def test_a_worker_stopped_past_its_lease_and_resumed(scene: Scene, nodes: Mould,
     assert heir in nodes.pids
     verdict = check(scene.database, {endpoint: recorder}, [sender])
     assert (verdict.lost, verdict.unverified, verdict.stuck) == ([], 0, 0), str(verdict)
-    assert verdict.duplicates <= 2
+    # the lease of 2 s is far shorter here than the 15 s after which the server takes a standing transaction's lock away
+    assert verdict.duplicates <= 2 * verdict.deliveries
     with scene.database.read() as session:
         assert set(session.scalars(select(Task.state).where(Task.topic == "deliver"))) == {"done"}
 
