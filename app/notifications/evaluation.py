@@ -68,13 +68,14 @@ def evaluate(context: AppContext, substance_id: str, country: str, as_of: dateti
     with context.database.read() as session:
         substance = session.get_one(Substance, substance_id)
         series = weekly(session, substance, country, as_of)
+        verdict = verdict_of(series.counts, class_mean=series.class_mean, tests=series.tests)
         found = [
-            *_spike(series, substance, country, as_of),
+            *_spike(series, verdict, substance, country, as_of),
             *_clusters(session, substance, country, as_of),
             *_spread(session, substance, as_of),
         ]
     with context.database.write() as session:
-        note_evaluation(session, substance_id, country, as_of, series)
+        note_evaluation(session, substance_id, country, as_of, series, verdict)
     raised = []
     for signal, evidence in found:
         with context.database.write() as session:
@@ -130,11 +131,10 @@ def _signal(
 Found = tuple[Signal, Sequence[Finding]]
 
 
-def _spike(series: Weekly, substance: Substance, country: str, as_of: datetime) -> list[Found]:
+def _spike(series: Weekly, verdict: Verdict, substance: Substance, country: str, as_of: datetime) -> list[Found]:
     """At least 3 findings in 4 weeks from 2 laboratories, or from 1 where no more than one reports; then at most level 2."""
     if sum(series.counts[-4:]) < 3 or (series.laboratories < 2 and series.reporting_laboratories > 1):
         return []
-    verdict: Verdict = verdict_of(series.counts, class_mean=series.class_mean, tests=series.tests)
     if not verdict.alarm:
         return []
     numbers: dict[str, object] = {

@@ -14,9 +14,8 @@ from app.persistence.models import SeriesEvaluation
 from app.persistence.tasks import insert_once
 
 
-def note_evaluation(session: Session, substance_id: str, country: str, as_of: datetime, series: Weekly) -> None:
+def note_evaluation(session: Session, substance_id: str, country: str, as_of: datetime, series: Weekly, verdict: Verdict) -> None:
     """Keep the evaluation of a series: one row a week, that of the latest moment. Evaluating twice changes nothing."""
-    verdict = verdict_of(series.counts, class_mean=series.class_mean, tests=series.tests)
     key = {"substance_id": substance_id, "country": country, "week": monday(as_of)}
     values = {
         "as_of": as_of,

@@ -146,6 +146,11 @@ def points(seriousness: str, role: str, pss: int | None) -> float:
     return max(found)
 
 
+def weight_of(find: Find) -> float:
+    """What the detections of a find count together."""
+    return CONFIDENCE_WEIGHT["confirmed"] * find.confirmed + CONFIDENCE_WEIGHT["probable"] * find.probable
+
+
 def percent_ranks(values: Array) -> Array:
     """For each value the share of the population strictly below it; 0 for a population of one."""
     if len(values) < 2:
@@ -225,7 +230,7 @@ class _Table:
         self.find_subject = np.array([place[f.substance] for f in finds], dtype=int)
         self.find_country = np.array([country[f.country] for f in finds], dtype=int)
         self.find_month = np.array([f.month for f in finds], dtype=int)
-        self.find_weight = np.array([f.confirmed + 0.5 * f.probable for f in finds], dtype=float)
+        self.find_weight = np.array([weight_of(f) for f in finds], dtype=float)
         self.find_count = np.array([f.confirmed + f.probable for f in finds], dtype=float)
         self.harm_lab = np.array([lab[h.laboratory] for h in harms], dtype=int)
         self.harm_subject = np.array([place[h.substance] for h in harms], dtype=int)
