@@ -14,11 +14,11 @@ from app.body import RawBody, parse_json
 from app.context import AppContext, Context, requires
 from app.intake.schemas import Strict, StructureText
 from app.problems import FieldError, Problem, from_validation
+from app.sharing.masking import Cell
 from app.substances import queries
 from app.substances.denominators import rates_by_month
 from app.substances.search import CursorError, Sort, SubstancePage, SubstanceRow, search_substances
 from app.substances.structures import query_of, search_structures
-from app.substances.visibility import Cell
 from chem.depiction import depict_svg
 from chem.errors import StructureError
 from chem.library import Search

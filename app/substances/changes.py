@@ -10,15 +10,9 @@ from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal
 from app.persistence.models import Detection, Substance
+from app.sharing.masking import MASKED, SHOWN_CONFIDENCES, Cell, masked_cell, masks_detections
+from app.sharing.rows import readable_detections
 from app.substances.queries import existing_substances, months_back, unpublished
-from app.substances.visibility import (
-    MASKED,
-    SHOWN_CONFIDENCES,
-    Cell,
-    masked_cell,
-    masks_detections,
-    readable_detections,
-)
 
 ENOUGH = 24
 

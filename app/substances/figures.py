@@ -10,10 +10,10 @@ import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from app.sharing.masking import Cell, CellState
 from app.substances.denominators import Rates
 from app.substances.findings import country_title, month_title
 from app.substances.queries import CountryCounts, MonthPoint, MonthSeries
-from app.substances.visibility import Cell, CellState
 from app.web import charts, words
 from app.web.places import country_name, region_name
 from app.web.templating import month as written_month

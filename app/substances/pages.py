@@ -16,13 +16,13 @@ from app.auth.sessions import MaybeViewer
 from app.context import AppContext, Context
 from app.notifications.inbox import AlertRow, alerts_for
 from app.problems import Problem
+from app.sharing.masking import MASKED, Cell, counted
 from app.substances import figures, queries
 from app.substances.denominators import rates_by_month
 from app.substances.figures import Figure
 from app.substances.queries import CaseSummary, MergedInto, SubstanceDetail
 from app.substances.search import CursorError, Sort, SubstanceRow, search_substances
 from app.substances.status import InstrumentStatus, coverage_sentence, national_provisions, status_by_instrument
-from app.substances.visibility import MASKED, Cell, counted
 from app.web import words
 from app.web.frame import Crumb, build_frame, is_demonstration
 from app.web.templating import Page, with_query

@@ -17,7 +17,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, selectinload
 
 from app.auth.permissions import Principal, Role
 from app.persistence.models import CaseSubstance, Detection, HarmCase, Substance
-from app.substances.visibility import (
+from app.sharing.masking import (
     MASK_BELOW,
     MASKED,
     NO_DATA,
@@ -26,14 +26,12 @@ from app.substances.visibility import (
     Total,
     cells,
     counted,
-    counted_cases,
     masked_cell,
     masks_detections,
-    readable_cases,
-    readable_detections,
     suppress,
     total_of,
 )
+from app.sharing.rows import counted_cases, readable_cases, readable_detections
 
 MOST_LAGS = 2_000
 

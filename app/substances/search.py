@@ -18,16 +18,9 @@ from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal
 from app.persistence.models import Detection, Substance, SubstanceName
+from app.sharing.masking import MASK_BELOW, MASKED, SHOWN_CONFIDENCES, Cell, masked_cell, masks_detections
+from app.sharing.rows import readable_detections
 from app.substances.queries import existing_substances, months_back, unpublished
-from app.substances.visibility import (
-    MASK_BELOW,
-    MASKED,
-    SHOWN_CONFIDENCES,
-    Cell,
-    masked_cell,
-    masks_detections,
-    readable_detections,
-)
 from chem.names import fold
 
 INCHIKEY = re.compile(r"[A-Z]{14}-[A-Z]{10}-[A-Z]")

@@ -16,9 +16,9 @@ from app.context import Context
 from app.notifications.series import Weekly, monday, weekly
 from app.persistence.models import Substance
 from app.problems import Problem
+from app.sharing.rows import readable_detections
 from app.substances.figures import Figure, LegendItem, Value
 from app.substances.queries import SubstanceDetail, substance_detail
-from app.substances.visibility import readable_detections
 from app.web import charts, words
 from app.web.frame import Crumb, build_frame
 from app.web.places import country_name

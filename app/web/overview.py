@@ -16,10 +16,10 @@ from starlette.responses import Response
 from app.auth.sessions import MaybeViewer
 from app.context import Context
 from app.notifications.inbox import AlertList, Show, alerts_for, alerts_since
+from app.sharing.masking import Cell, counted
 from app.substances.changes import NewSubstance, last_received, moving_group, newest_substances, recent_changes
 from app.substances.figures import Figure, month_figure
 from app.substances.queries import detections_by_month
-from app.substances.visibility import Cell, counted
 from app.web import words
 from app.web.frame import build_frame
 from app.web.places import country_name

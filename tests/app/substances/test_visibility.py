@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 from app.auth.permissions import Principal, Role
 from app.persistence.base import Base
 from app.persistence.session import Database
+from app.sharing.masking import MASK_BELOW, MASKED, CellState, counted, masked_cells, total_of
 from app.substances import queries
 from app.substances.search import Sort, search_substances
-from app.substances.visibility import MASK_BELOW, MASKED, CellState, counted, masked_cells, total_of
 from tests.factories import NOW, World
 
 
