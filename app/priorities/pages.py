@@ -7,16 +7,14 @@ import io
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from app.auth.permissions import Action, Role
 from app.auth.sessions import Viewer, requires_viewer
 from app.context import Context
-from app.priorities.api import weights_of
+from app.priorities.api import Wanted, ranked
 from app.priorities.ranking import Ranking, Row
-from app.priorities.snapshots import ranking_of, snapshot_for
-from app.problems import Problem
 from app.tables import safe_cell
 from app.web import words
 from app.web.frame import Crumb, build_frame
@@ -68,20 +66,19 @@ def priorities(
     request: Request,
     context: Context,
     viewer: Annotated[Viewer, Depends(requires_viewer(Action.COUNTS_READ))],
-    snapshot: Annotated[str | None, Query(max_length=26)] = None,
-    prevalence: Annotated[float, Query(ge=0, le=1000, allow_inf_nan=False)] = 35,
-    persistence: Annotated[float, Query(ge=0, le=1000, allow_inf_nan=False)] = 25,
-    harm: Annotated[float, Query(ge=0, le=1000, allow_inf_nan=False)] = 40,
+    asked: Wanted,
 ) -> Response:
     """The ranking of a snapshot under the weights in the address."""
-    weights = weights_of(prevalence, persistence, harm)
-    found = snapshot_for(context, viewer.principal, snapshot)
-    if found is None:
-        raise Problem("not-found", "There is no such snapshot, or you may not use it.")
-    ranking = ranking_of(found.digest, found.facts, weights)
+    found, ranking = ranked(context, viewer.principal, asked)
+    weights = asked.weights
     with context.database.read() as session:
         frame = build_frame(request, context, session, viewer, title="Priorities", crumbs=(Crumb(text="Overview", href="/"),))
-    address = f"snapshot={found.id}&prevalence={prevalence:g}&persistence={persistence:g}&harm={harm:g}"
+    parts = (
+        ("prevalence", "Prevalence", weights.prevalence),
+        ("persistence", "Persistence", weights.persistence),
+        ("harm", "Harm", weights.harm),
+    )
+    address = "&".join([f"snapshot={found.id}", *(f"{name}={value:g}" for name, _, value in parts)])
     p, s, h = (round(100 * share) for share in weights.shares())
     page = PrioritiesContext(
         title=_title(ranking),
@@ -89,11 +86,7 @@ def priorities(
         cutoff=found.cutoff.isoformat(),
         digest=found.digest[:8],
         counts=tuple(found.counts.items()),
-        weights=(
-            ("prevalence", "Prevalence", prevalence),
-            ("persistence", "Persistence", persistence),
-            ("harm", "Harm", harm),
-        ),
+        weights=parts,
         shares=(p, s, h),
         rows=ranking.rows[:SHOWN],
         more=max(0, len(ranking.rows) - SHOWN),
@@ -115,16 +108,10 @@ _NOTES = {
 def priorities_csv(
     context: Context,
     viewer: Annotated[Viewer, Depends(requires_viewer(Action.COUNTS_READ))],
-    snapshot: Annotated[str | None, Query(max_length=26)] = None,
-    prevalence: Annotated[float, Query(ge=0, le=1000, allow_inf_nan=False)] = 35,
-    persistence: Annotated[float, Query(ge=0, le=1000, allow_inf_nan=False)] = 25,
-    harm: Annotated[float, Query(ge=0, le=1000, allow_inf_nan=False)] = 40,
+    asked: Wanted,
 ) -> Response:
     """The whole ranking as CSV, with snapshot and weights in every row."""
-    found = snapshot_for(context, viewer.principal, snapshot)
-    if found is None:
-        raise Problem("not-found", "There is no such snapshot, or you may not use it.")
-    ranking = ranking_of(found.digest, found.facts, weights_of(prevalence, persistence, harm))
+    found, ranking = ranked(context, viewer.principal, asked)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(_COLUMNS)
