@@ -35,6 +35,7 @@ from app.notifications.fanout import fanout_handler, publish_handler
 from app.notifications.mailing import confirm_handler, digest_handler, smtp_channel
 from app.notifications.sending import deliver_handler, ping_handler
 from app.notifications.telling import tell_handler
+from app.persistence.listener import Listener
 from app.persistence.models import Task
 from app.persistence.outbox import SqlOutbox
 from app.scheduler import Scheduler, tick_handler
@@ -140,6 +141,8 @@ class Worker:
                 log.info("worker %s holds the lock; %d tasks taken back from a dead worker", self.owner, recovered)
             if scheduler is not None:
                 scheduler.start()
+            if not self._context.database.is_sqlite:
+                Listener(self._context.database.url, self.wake, self._stopping).start()
             self.loop.run()
         finally:
             if scheduler is not None:

@@ -9,13 +9,14 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from alerts.outbox import DONE, Result, TaskItem
+from alerts.outbox import Result, TaskItem
 from alerts.policies import detail_for, hears, reader_covered
 from app.context import AppContext
 from app.notifications import queries
 from app.notifications.bodies import body_row, load_subject
 from app.notifications.escalation import start_clocks
 from app.persistence.models import Alert, AlertRevision, Body, FeedItem, Organisation, Subscription, Task
+from app.persistence.outbox import end_within
 from app.persistence.tasks import cancel_tasks, insert_all_once, task_values
 
 HEARING_STATES = ("active", "paused", "disabled")
@@ -119,7 +120,7 @@ def fanout_handler(context: AppContext) -> Callable[[TaskItem], Result]:
             fan_out(session, alert_id, number, now)
             alert = session.get_one(Alert, alert_id)
             start_clocks(session, alert, session.get_one(AlertRevision, (alert_id, number)), now)
-        return DONE
+            return end_within(session, task, now)
 
     return handle
 
@@ -130,10 +131,11 @@ def publish_handler(context: AppContext) -> Callable[[TaskItem], Result]:
     def handle(task: TaskItem) -> Result:
         alert_id, number = task.payload["alert"], task.payload["revision"]
         with context.database.write() as session:
+            now = context.now()
             known = session.scalar(select(FeedItem.seq).where(FeedItem.alert_id == alert_id, FeedItem.revision == number))
             if known is None:
                 last = session.scalar(select(func.max(FeedItem.seq))) or 0
-                session.add(FeedItem(seq=last + 1, alert_id=alert_id, revision=number, published_at=context.now()))
-        return DONE
+                session.add(FeedItem(seq=last + 1, alert_id=alert_id, revision=number, published_at=now))
+            return end_within(session, task, now)
 
     return handle

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -47,13 +48,15 @@ def deliver_handler(
     def handle(task: TaskItem) -> Result:
         with context.database.read() as session:
             outgoing = _prepare(session, task)
-        if isinstance(outgoing, Result):
-            return outgoing
+            if isinstance(outgoing, Result):
+                return outgoing
+            webhook = outgoing.subscription.channel == "webhook"
+            content, fresh = _stored(session, outgoing) if webhook else (None, None)
         target = outgoing.subscription.target or ""
         if outgoing.subscription.channel == "email":
             view = view_for(outgoing.subject, outgoing.reader, outgoing.detail, outgoing.kind)
             return mailing.send_alert(context, mail, task, view, outgoing.kind, target, outgoing.earlier)
-        body = _body(context, outgoing)
+        body = content if content is not None else _store(context, fresh)
         now = context.now()
         receipt = channel.send(target, message_id(task.id), body, live_secrets(outgoing.subscription, box, now), now)
         return Result(
@@ -67,21 +70,24 @@ def deliver_handler(
     return handle
 
 
-def _body(context: AppContext, outgoing: _Outgoing) -> bytes:
-    """The stored bytes of this view, stored now where they were not: every attempt sends the same."""
-    subject = outgoing.subject
-    key, fresh = body_row(subject, outgoing.reader, outgoing.detail, outgoing.kind)
-    stored = select(Body.content).where(
-        Body.alert_id == subject.alert.id, Body.revision == subject.revision.revision, Body.view == key
-    )
-    with context.database.read() as session:
-        content = session.scalar(stored)
-    if content is None:
-        assert fresh is not None
-        with context.database.write() as session:
-            insert_once(session, Body, fresh)
-            content = session.scalars(stored).one()
-    return content
+def _stored(session: Session, outgoing: _Outgoing) -> tuple[bytes | None, dict[str, Any] | None]:
+    """The stored bytes of this view, and the row to store where they were not."""
+    key, row = body_row(outgoing.subject, outgoing.reader, outgoing.detail, outgoing.kind)
+    revision = outgoing.subject.revision
+    stored = select(Body.content).where(Body.alert_id == revision.alert_id, Body.revision == revision.revision, Body.view == key)
+    return session.scalar(stored), row
+
+
+def _store(context: AppContext, row: dict[str, Any] | None) -> bytes:
+    """Keep the bytes of this view, unless another worker just did: every attempt sends the same."""
+    assert row is not None
+    with context.database.write() as session:
+        insert_once(session, Body, row)
+        return session.scalars(
+            select(Body.content).where(
+                Body.alert_id == row["alert_id"], Body.revision == row["revision"], Body.view == row["view"]
+            )
+        ).one()
 
 
 def _prepare(session: Session, task: TaskItem) -> _Outgoing | Result:

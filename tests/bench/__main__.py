@@ -11,7 +11,7 @@ import sys
 
 import rdkit
 
-from tests.bench import chem, imports, intake, screening, signals
+from tests.bench import chem, delivery, imports, intake, screening, signals
 
 BENCHES = {
     "chem": chem.main,
@@ -19,6 +19,7 @@ BENCHES = {
     "imports": imports.main,
     "intake": intake.main,
     "signals": signals.main,
+    "delivery": delivery.main,
 }
 
 

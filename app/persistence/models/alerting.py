@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Double, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import Double, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.persistence.base import Base, Id, Json, new_id
@@ -178,6 +178,7 @@ class Task(Base):
     __table_args__ = (
         UniqueConstraint("topic", "key"),
         Index("ix_task_claim", "state", "priority", "run_at"),
+        Index("ix_task_due", "state", text("priority DESC"), "run_at", "id", "lane", postgresql_where=text("state = 'ready'")),
         Index(None, "lane", "state"),
         Index(None, "seq_group", "seq_no"),
     )
