@@ -28,10 +28,11 @@ from app.curation.service import curate_handler
 from app.imports.jobs import import_handler
 from app.law.follow import Follower
 from app.law.rescreen import rescreen_handler
-from app.notifications.escalation import escalate_handler, remind_handler
+from app.notifications.escalation import escalate_handler
 from app.notifications.evaluation import evaluate_handler
 from app.notifications.fanout import fanout_handler, publish_handler
 from app.notifications.mailing import confirm_handler, digest_handler, smtp_channel
+from app.notifications.reminders import remind_handler
 from app.notifications.sending import deliver_handler, ping_handler
 from app.notifications.telling import tell_handler
 from app.persistence.listener import Listener

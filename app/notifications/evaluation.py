@@ -31,7 +31,7 @@ from app.notifications.series import (
     pairs_received,
     weekly,
 )
-from app.notifications.signals import note_evaluation
+from app.notifications.signals import note_discoveries, note_evaluation
 from app.persistence.models import Substance
 from app.regions import region_of
 
@@ -58,6 +58,9 @@ def evaluate_handler(context: AppContext, renew: Callable[[TaskItem], bool]) -> 
                     return Result(outcome="failed", error="the lease was lost")
                 renewed = time.monotonic()
             evaluate(context, substance_id, country, as_of)
+        if task.key.startswith("daily:"):
+            with context.database.write() as session:
+                note_discoveries(session, as_of)
         return DONE
 
     return handle

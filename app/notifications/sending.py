@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from alerts.channels.smtp import SmtpChannel
@@ -18,8 +18,9 @@ from alerts.outbox import Result, TaskItem
 from alerts.policies import Detail, detail_for, reader_covered
 from alerts.values import Reader
 from app.context import AppContext
-from app.notifications import mailing, queries
+from app.notifications import links, mailing, queries
 from app.notifications.bodies import Subject, body_row, load_subject, view_for
+from app.notifications.escalation import CLOCKS
 from app.notifications.fanout import message_id, sequence_group
 from app.notifications.secrets import SecretBox, live_secrets
 from app.persistence.models import Body, Organisation, Subscription, Task
@@ -55,7 +56,8 @@ def deliver_handler(
         target = outgoing.subscription.target or ""
         if outgoing.subscription.channel == "email":
             view = view_for(outgoing.subject, outgoing.reader, outgoing.detail, outgoing.kind)
-            return mailing.send_alert(context, mail, task, view, outgoing.kind, target, outgoing.earlier)
+            token = _link(context, task, outgoing)
+            return mailing.send_alert(context, mail, task, view, outgoing.kind, target, outgoing.earlier, token)
         body = content if content is not None else _store(context, fresh)
         now = context.now()
         receipt = channel.send(target, message_id(task.id), body, live_secrets(outgoing.subscription, box, now), now)
@@ -68,6 +70,20 @@ def deliver_handler(
         )
 
     return handle
+
+
+def _link(context: AppContext, task: TaskItem, outgoing: _Outgoing) -> str | None:
+    """The token of a link that acknowledges, for an authority that is asked to; None where nothing is asked."""
+    revision, subscription = outgoing.subject.revision, outgoing.subscription
+    if subscription.role != "authority" or revision.level not in CLOCKS or revision.msg_type == "Cancel":
+        return None
+    token = links.token_of(context.secret, task.id)
+    with context.database.write() as session:
+        links.make(
+            session, token, alert_id=revision.alert_id, org_id=subscription.org_id, email=subscription.target or "",
+            now=context.now(),
+        )  # fmt: skip
+    return token
 
 
 def _stored(session: Session, outgoing: _Outgoing) -> tuple[bytes | None, dict[str, Any] | None]:
@@ -147,6 +163,13 @@ def ping_handler(context: AppContext, channel: WebhookChannel, box: SecretBox) -
                 resolved_ip=receipt.resolved_ip,
                 response=receipt.response,
             )
+        if task.topic == "heartbeat":
+            with context.database.write() as session:
+                session.execute(
+                    update(Subscription)
+                    .where(Subscription.id == task.payload["subscription"])
+                    .values(last_success_at=context.now())
+                )
         if task.payload.get("activates"):
             with context.database.write() as session:
                 activate(session, task.payload["subscription"], task.payload["nonce"], context.now())

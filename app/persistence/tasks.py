@@ -66,10 +66,11 @@ def task_values(
     seq_group: str | None = None,
     seq_no: int | None = None,
     state: str = "ready",
+    task_id: str | None = None,
 ) -> dict[str, Any]:
     """The row of a new task, to be inserted with `insert_once` in the transaction of what causes it."""
     return {
-        "id": new_id(),
+        "id": task_id or new_id(),
         "topic": topic,
         "key": key,
         "lane": lane,

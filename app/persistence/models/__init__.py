@@ -18,6 +18,7 @@ from app.persistence.models.alerting import (
 )
 from app.persistence.models.audit import AuditEntry, AuditSeal
 from app.persistence.models.law import HistoryRecord, LoadedEdition, ScheduleEdition, ServiceState
+from app.persistence.models.people import AcknowledgeLink, Contact, DeliveryCount
 from app.persistence.models.reports import (
     CaseSubstance,
     Detection,
@@ -42,6 +43,7 @@ from app.persistence.models.statistics import (
 from app.persistence.models.substances import CurationItem, Substance, SubstanceName
 
 __all__ = [
+    "AcknowledgeLink",
     "Acknowledgement",
     "ActivityReport",
     "AggregateReport",
@@ -57,7 +59,9 @@ __all__ = [
     "AuditSeal",
     "Body",
     "CaseSubstance",
+    "Contact",
     "CurationItem",
+    "DeliveryCount",
     "Detection",
     "FeedItem",
     "HarmCase",

@@ -134,6 +134,7 @@ class Subscription(Base):
     filter: Mapped[dict[str, Any]] = mapped_column(Json)
     tlp_max: Mapped[str] = mapped_column(String(12))
     detail: Mapped[str] = mapped_column(String(5))
+    daily_limit: Mapped[int | None]  # e-mail: so many of levels 1 and 2 a day go at once, the rest in the digest
     state: Mapped[str] = mapped_column(String(10))  # unverified | active | paused | disabled
     nonce: Mapped[str | None] = mapped_column(String(64))
     secrets: Mapped[list[Any]] = mapped_column(Json)
@@ -273,6 +274,7 @@ class SeriesEvaluation(Base):
     dispersion: Mapped[float] = mapped_column(Double)
     p: Mapped[float] = mapped_column(Double)
     alarm: Mapped[bool]
+    held: Mapped[bool | None]  # whether p stands at a false discovery rate of 5 % over its daily run; none before one
     laboratories: Mapped[int]
     counts: Mapped[list[Any]] = mapped_column(Json)
     tests: Mapped[list[Any] | None] = mapped_column(Json)

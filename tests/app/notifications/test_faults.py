@@ -67,7 +67,7 @@ def test_a_worker_killed_at_random_loses_nothing(
     for kill in range(kills):
         process = start_worker(context)
         before = len(receiver.of_type())
-        wait_for(lambda before=before: len(receiver.of_type()) > before or not waiting(context), 10)
+        wait_for(lambda before=before: len(receiver.of_type()) > before or not waiting(context), 60)
         time.sleep(0.002 * kill)
         process.send_signal(signal.SIGKILL)
         process.wait()
