@@ -114,7 +114,7 @@ def texts_of(signal: Signal, *, count: int = 1) -> Texts:
     """The words of a signal raised by a report. `count` is the number of reports or events it now rests on."""
     country, month = country_name(signal.country), month_name(signal.month)
     name = signal.substance.name if signal.substance is not None else "a substance not yet identified"
-    status = control_of(signal.substance)
+    status = control_of(signal.substance) if signal.legal_status is None else control_of_status(signal.legal_status)
     pattern = _pattern(signal, country, month)
 
     def say(limit: int) -> str:
@@ -220,6 +220,10 @@ def _pattern(signal: Signal, country: str, month: str) -> str:
             return f"Sold as {other}, found to hold {{}}: {country}, {month}"
         case "adulterant":
             return f"{{}}: first detected together with {_GROUPS.get(other, other)} in {country}, {month}"
+        case "new_form_or_route" if signal.numbers.get("what") == "route":
+            return f"{{}}: first report of another route of use in {signal.region or country} (from {country}), {month}"
+        case "analytical":
+            return f"Isomers that two laboratories could not tell apart: {other} ({country}, {month})"
         case "new_form_or_route":
             return f"{{}}: first report in this form in {signal.region or country} (detected in {country}), {month}"
         case "high_potency":

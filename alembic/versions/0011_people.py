@@ -1,4 +1,4 @@
-"""Contacts, links that acknowledge, counts of old deliveries, limits of an endpoint, what stands at a false discovery rate."""
+"""Contacts, links that acknowledge, counts of old deliveries, limits of an endpoint, discoveries, products that recur."""
 
 from __future__ import annotations
 
@@ -60,11 +60,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("month", "org_id", "channel", "state", name=op.f("pk_delivery_count")),
     )
     op.add_column("subscription", sa.Column("daily_limit", sa.Integer(), nullable=True))
+    op.add_column("sample", sa.Column("product_key", sa.String(length=32), nullable=True))
     op.add_column("signal", sa.Column("held", sa.Boolean(), nullable=True))
 
 
 def downgrade() -> None:
     op.drop_column("signal", "held")
+    op.drop_column("sample", "product_key")
     op.drop_column("subscription", "daily_limit")
     for table in ("delivery_count", "ack_link", "contact"):
         op.drop_table(table)

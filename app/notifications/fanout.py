@@ -118,7 +118,13 @@ def _over_limit(session: Session, subscription: Subscription, level: int, now: d
     sent = session.scalar(
         select(func.count())
         .select_from(Task)
-        .where(Task.topic == "deliver", Task.lane == subscription.id, Task.created_at >= today, Task.state != "cancelled")
+        .where(
+            Task.topic == "deliver",
+            Task.lane == subscription.id,
+            Task.priority <= HELD_BACK,
+            Task.created_at >= today,
+            Task.state != "cancelled",
+        )
     )
     return (sent or 0) >= subscription.daily_limit
 
