@@ -1,4 +1,4 @@
-"""People: links that acknowledge, contacts, limits, what is seen, closing, reminders of measures, silence, retention, previews."""
+"""Links that acknowledge, contacts, limits, closing, reminders of measures, silence, retention, previews."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ import sqlalchemy as sa
 
 from alembic import op
 
-revision = "0010_claims"
-down_revision = "0009_snapshots"
+revision = "0012_claims"
+down_revision = "0011_rollups"
 branch_labels = None
 depends_on = None
 
