@@ -16,12 +16,22 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    union_all,
 )
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from alerts.values import Scope
 from app.auth.permissions import Principal
-from app.persistence.models import CaseSubstance, Detection, HarmCase, HistoryRecord, Report, Substance
+from app.persistence.models import (
+    CaseSubstance,
+    Detection,
+    DetectionDelta,
+    DetectionPresence,
+    HarmCase,
+    HistoryRecord,
+    Report,
+    Substance,
+)
 from app.regions import WORLD, region_of
 from app.sharing.rows import open_routes, readable_cases, readable_reports
 from chem.values import UN_INSTRUMENTS, Assessment, LegalStatus
@@ -65,18 +75,24 @@ def _before() -> Select[Any]:
         exists().where(HistoryRecord.substance_key == bindparam("substance_key"), HistoryRecord.area == area)
         for area in (bindparam("country"), bindparam("region"), literal(WORLD))
     ]
-    others = (
-        select(func.count(Detection.org_id.distinct()))
-        .where(
-            Detection.substance_id == bindparam("substance_id"),
-            Detection.counted.is_(True),
-            Detection.org_id != bindparam("org_id"),
-            Detection.tlp.in_(("CLEAR", "GREEN")),
-            Detection.test.is_(False),
+    return select(*columns, _others())
+
+
+def _others() -> Any:
+    """How many other laboratories found the substance, as far as the laboratory may see; from the counts kept."""
+    cells = union_all(
+        *(
+            select(table.org_id, table.n).where(
+                table.substance_id == bindparam("substance_id"),
+                table.org_id != bindparam("org_id"),
+                table.tlp.in_(("CLEAR", "GREEN")),
+                table.test.is_(False),
+            )
+            for table in (DetectionPresence, DetectionDelta)
         )
-        .scalar_subquery()
-    )
-    return select(*columns, others)
+    ).subquery()
+    found = select(cells.c.org_id).group_by(cells.c.org_id).having(func.sum(cells.c.n) > 0).subquery()
+    return select(func.count()).select_from(found).scalar_subquery()
 
 
 _BEFORE = _before()

@@ -19,6 +19,7 @@ from app.operations.keys import fingerprint
 from app.operations.rows import FETCH, from_line, tables, tally_of
 from app.persistence import migrations
 from app.persistence.models import Organisation, Report, Subscription
+from app.persistence.rollups import fold
 from app.persistence.session import Database
 
 GENERATION = "feed_generation"
@@ -66,6 +67,7 @@ def restore(database: Database, path: Path, *, secret: bytes | None, rotate: boo
             if table.name in manifest.tables:
                 _load(connection, table, archive)
         _prove(connection, manifest)
+        fold(connection)
     return Restored(manifest=manifest, disabled=_settle(database, rotate=rotate, now=now))
 
 

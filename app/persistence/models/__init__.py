@@ -27,6 +27,7 @@ from app.persistence.models.reports import (
     ReportVersion,
     Sample,
 )
+from app.persistence.models.rollups import DetectionCell, DetectionDelta, DetectionPresence, PlaceMonth, SubstanceMonth
 from app.persistence.models.sharing import LabelConsent, SharingGroup, SharingGroupMember
 from app.persistence.models.statistics import (
     ActivityReport,
@@ -59,6 +60,9 @@ __all__ = [
     "CaseSubstance",
     "CurationItem",
     "Detection",
+    "DetectionCell",
+    "DetectionDelta",
+    "DetectionPresence",
     "FeedItem",
     "HarmCase",
     "HistoryRecord",
@@ -73,6 +77,7 @@ __all__ = [
     "Measure",
     "Organisation",
     "Person",
+    "PlaceMonth",
     "Report",
     "ReportVersion",
     "Sample",
@@ -86,6 +91,7 @@ __all__ = [
     "Subscription",
     "Substance",
     "SubstanceEvent",
+    "SubstanceMonth",
     "SubstanceName",
     "Task",
     "WebSession",

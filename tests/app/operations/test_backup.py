@@ -34,6 +34,7 @@ from app.persistence.models import (
     Subscription,
     Substance,
 )
+from app.persistence.rollups import differences
 from app.persistence.session import Database
 from app.settings import Settings
 from tests.conftest import NOW, Service
@@ -110,6 +111,9 @@ def test_a_restore_gives_the_same_hashes_of_reports_alerts_and_audit_chain(
         assert verify(session).last == verify(original).last
         assert session.scalar(select(Substance.merged_into).where(Substance.merged_into.is_not(None))) is not None
     assert done.disabled == 0
+    assert list(differences(restored)) == []
+    with restored.engine.connect() as connection:
+        assert connection.scalar(text("SELECT sum(n) FROM detection_cell")) == 8  # derived anew, and folded
 
 
 def test_a_backup_of_a_service_that_is_written_to_is_one_moment(
