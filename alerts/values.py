@@ -20,7 +20,8 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubstanceFacts:
-    """What the rules need to know of a substance. `alertable` is false for the shipped `ordinary` list and for class labels."""
+    """What the rules need to know of a substance. `alertable` is false for the shipped `ordinary` list and for class labels,
+    `harmful_adulterant` true for the shipped list of adulterants that alerts tell."""
 
     id: str
     key: str
@@ -31,6 +32,7 @@ class SubstanceFacts:
     legal_status: str
     inchikey: str | None
     alertable: bool
+    harmful_adulterant: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,8 @@ class DetectionFacts:
     confidence: str
     abundance: str | None
     first_in: Scope
+    purity_percent: float | None = None
+    purity_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +103,7 @@ class ReportFacts:
 
     `quiet` is true where the report may raise nothing at once: imported as historical, or received more than 180 days after
     the sample. `new_laboratory` is true for the first 10 reports of a laboratory, `flagged` where an analyst flagged it.
+    `first_received_at` is when the first version came, for a corrected one.
     """
 
     report_id: str
@@ -119,6 +124,7 @@ class ReportFacts:
     cases: tuple[CaseFacts, ...]
     form: str | None = None
     sold_as_substance: SoldAsFacts | None = None
+    first_received_at: datetime | None = None
 
 
 class Level(IntEnum):

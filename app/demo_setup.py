@@ -21,6 +21,7 @@ from app.context import AppContext
 from app.installation import DEMO, get_state, set_state
 from app.intake import service as intake
 from app.intake.resolve import resolve_report
+from app.intake.rows import Submission
 from app.intake.schemas import ReportIn
 from app.intake.sold_as import sold_as_of
 from app.main import build_context
@@ -121,7 +122,7 @@ def _make_accounts(context: AppContext, seed: int, path: Path, now: datetime) ->
 
 
 def _store_batch(context: AppContext, batch: list[demo.DemoReport], by_key: dict[str, Principal]) -> None:
-    prepared: list[tuple[demo.DemoReport, intake.Submission | None]] = []
+    prepared: list[tuple[demo.DemoReport, Submission | None]] = []
     for given in batch:
         if given.kind == "withdrawn":
             prepared.append((given, None))
@@ -130,7 +131,7 @@ def _store_batch(context: AppContext, batch: list[demo.DemoReport], by_key: dict
         prepared.append(
             (
                 given,
-                intake.Submission(
+                Submission(
                     report=report,
                     body=json.dumps(given.body, ensure_ascii=False),
                     resolved=resolve_report(report, context.chemistry, context.now().date()),

@@ -17,6 +17,19 @@ SECRET_FILE = "secret-key"  # noqa: S105 - the name of the file, not a secret
 PREVIOUS_FILE = "secret-key.previous"
 
 
+def _key_of(text: str) -> bytes:
+    """The key that a setting means. Raises ValueError where it says base64 and is not, or not 32 bytes."""
+    if not text.startswith("base64:"):
+        return hashlib.sha256(text.encode()).digest()
+    try:
+        key = base64.b64decode(text.removeprefix("base64:").strip(), validate=True)
+    except ValueError as error:
+        raise ValueError("NPS_SECRET_KEY: what follows base64: is not base64") from error
+    if len(key) != 32:
+        raise ValueError(f"NPS_SECRET_KEY: base64: is followed by 32 bytes, not {len(key)}")
+    return key
+
+
 class EgressRule(tuple[IPv4Network | IPv6Network, int | None]):
     """A network and a port (None: any port) that outgoing webhooks may reach beside the public https rules."""
 
@@ -73,20 +86,21 @@ class Settings(BaseSettings):
     def previous_secrets(self) -> tuple[bytes, ...]:
         """Keys that still open what was encrypted before the key was changed; nothing is encrypted under them."""
         if self.previous_key:
-            return (hashlib.sha256(self.previous_key.encode()).digest(),)
+            return (_key_of(self.previous_key),)
         path = self.data_dir / PREVIOUS_FILE
         if self.embedded and not self.secret_key and path.exists():
             return (base64.b64decode(path.read_text()),)
         return ()
 
     def secret(self) -> bytes:
-        """32 bytes: from `NPS_SECRET_KEY`, else from a 0600 file made beside the embedded database.
+        """32 bytes: from `NPS_SECRET_KEY` (any long text, or `base64:` and what such a file holds), else from a 0600 file made
+        beside the embedded database.
 
         Raises ValueError where a database server is used and no key is given: a key made on one node would not open what
         another encrypted.
         """
         if self.secret_key:
-            return hashlib.sha256(self.secret_key.encode()).digest()
+            return _key_of(self.secret_key)
         if not self.embedded:
             raise ValueError("NPS_SECRET_KEY is needed with DATABASE_URL: the same long random text on every node")
         self.data_dir.mkdir(parents=True, exist_ok=True)

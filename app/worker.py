@@ -15,10 +15,9 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import IO
 
-from sqlalchemy import func, make_url, select
+from sqlalchemy import func, select
 
 from alerts.channels.smtp import SmtpChannel
 from alerts.channels.webhook import WebhookChannel
@@ -155,7 +154,7 @@ class Worker:
 
     def _hold_lock(self) -> IO[str] | None:
         """The open lock file beside the embedded database, once this process holds it; None on PostgreSQL."""
-        path = lock_path(self._context)
+        path = self._context.database.worker_lock
         if path is None:
             return None
         file = path.open("a")
@@ -185,14 +184,6 @@ class Worker:
         if not self._clock_fine:
             log.error("this host's clock differs from the database's by %.0f s; nothing is sent from here until it is set", off)
         return self._clock_fine
-
-
-def lock_path(context: AppContext) -> Path | None:
-    """The lock file of the embedded database; None where the database is a server or in memory."""
-    url = make_url(context.database.url)
-    if not context.database.is_sqlite or not url.database or url.database == ":memory:":
-        return None
-    return Path(url.database).with_name(Path(url.database).name + ".worker-lock")
 
 
 def workers_due(context: AppContext) -> Sequence[str]:

@@ -12,8 +12,9 @@ from app.body import RawBody, parse_json
 from app.context import Context, requires
 from app.curation import merging, service
 from app.intake import vocabularies as v
+from app.intake.rows import rfc3339
 from app.intake.schemas import Strict, StructureIn, SubstanceIn, one_of
-from app.intake.service import rfc3339, substance_row
+from app.intake.substances import substance_row
 from app.persistence.models import Substance, SubstanceEvent
 from app.problems import FieldError, Problem, from_validation
 from app.statements.schemas import NamedIn

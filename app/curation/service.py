@@ -20,8 +20,10 @@ from app.context import AppContext
 from app.intake import service as intake
 from app.intake.curated import decisions_for
 from app.intake.resolve import ResolvedSubstance, folded, resolve_at, resolve_report
+from app.intake.rows import Submission, rfc3339
 from app.intake.schemas import ReportIn, StructureIn, SubstanceIn
 from app.intake.sold_as import sold_as_of
+from app.intake.substances import substance_row
 from app.persistence.base import new_id
 from app.persistence.models import (
     CurationItem,
@@ -66,9 +68,9 @@ def present(item: CurationItem, chemistry: Chemistry) -> dict[str, Any]:
         "substance_id": item.substance_id,
         "class": item.group,
         "note": item.note,
-        "first_seen": intake.rfc3339(item.first_seen),
-        "last_seen": intake.rfc3339(item.last_seen),
-        "decided_at": intake.rfc3339(item.decided_at) if item.decided_at else None,
+        "first_seen": rfc3339(item.first_seen),
+        "last_seen": rfc3339(item.last_seen),
+        "decided_at": rfc3339(item.decided_at) if item.decided_at else None,
     }
 
 
@@ -127,7 +129,7 @@ def decide(
         raise Problem("not-found", f"There is no label {item_id} in the queue.")
     if item.state != "open":
         raise Problem("conflict", f"{item.label!r} was decided before ({item.state}). Undo that decision first.")
-    substance = intake.substance_row(session, chemistry, target.resolved, now) if target.resolved is not None else None
+    substance = substance_row(session, chemistry, target.resolved, now) if target.resolved is not None else None
     event = SubstanceEvent(
         id=new_id(), kind="resolve", substance_id=substance.id if substance else None, label=item.label, moved=[], reason=reason,
         actor=principal.actor, created_at=now,
@@ -277,7 +279,7 @@ def follow(context: AppContext, report_id: str, actor: str) -> bool:
             .where(Detection.report_id == report_id, Detection.counted)
             .order_by(Detection.position)
         ).all()
-    submission = intake.Submission(
+    submission = Submission(
         report=report,
         body=body,
         resolved=resolve_report(report, context.chemistry, now.date(), decisions),

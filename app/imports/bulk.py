@@ -9,8 +9,7 @@ What is kept is keyed by the text that was read, the day, and the version of nor
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, cast
 
@@ -19,13 +18,14 @@ from sqlalchemy.orm import Session
 
 from alerts.patterns import SILENT_MONTHS
 from app.chemistry import Chemistry
-from app.intake import queries
+from app.intake import queries, rows
 from app.intake import service as intake
-from app.intake.reading import Read
 from app.intake.resolve import ResolvedSubstance
+from app.intake.rows import Submission
 from app.intake.schemas import first_day
+from app.intake.substances import queue_for_curation, substance_row
 from app.notifications.evaluation_queue import enqueue
-from app.persistence.base import Base, JsonText, new_id
+from app.persistence.base import Base, new_id
 from app.persistence.bulk_insert import bulk_insert
 from app.persistence.models import CaseSubstance, Detection, HarmCase, Report, ReportVersion, Sample, Substance
 from app.persistence.trail import note_rows
@@ -98,25 +98,26 @@ class Writer:
         assert item.substance is not None
         kind = self._kinds.get(item.substance.key)
         if kind is None:
-            row = intake.substance_row(session, self._chemistry, item, now)
+            row = substance_row(session, self._chemistry, item, now)
             kind = _Kind(id=row.id, key=row.key, name=row.name, shipped=row.shipped, harmful=row.harmful_adulterant)
             self._kinds[item.substance.key] = kind
         return kind
 
-    def _known(self, session: Session, kind: _Kind, country: str, submission: intake.Submission, now: datetime) -> _Known:
+    def _known(self, session: Session, kind: _Kind, country: str, submission: Submission, now: datetime) -> _Known:
         known = kind.known.get(country)
         if known is None or now - known.at > KNOWN_FOR:
             region = region_of(country)
-            row = queries.before(session, kind.id, kind.key, country, submission.principal)
-            known = _Known(now, list(row[0:3]), list(row[3:6]), list(row[6:9]), row[9], region)
+            found = queries.known_before(session, country, submission.principal, substance_id=kind.id)
+            assert found is not None
+            known = _Known(now, list(found.everything), list(found.seen), list(found.history), found.other_laboratories, region)
             kind.known[country] = known
         return known
 
     # -- rows -------------------------------------------------------------------------------------------------------------
 
-    def takes(self, submission: intake.Submission) -> bool:
+    def takes(self, submission: Submission) -> bool:
         """Whether the report can go in this way: nothing can be raised by it."""
-        if intake.is_quiet(submission):
+        if rows.is_quiet(submission):
             return True
         report = submission.report
         if report.cases or submission.sold_as is not None:
@@ -136,13 +137,13 @@ class Writer:
                 return False
         return True
 
-    def learn(self, session: Session, submission: intake.Submission, now: datetime) -> None:
+    def learn(self, session: Session, submission: Submission, now: datetime) -> None:
         """What a report makes known that went in the ordinary way."""
         for item in submission.resolved:
             if item.substance is not None:
                 self._carry_on(self._kind(session, item, now), item, submission, drop=True)
 
-    def _carry_on(self, kind: _Kind, item: ResolvedSubstance, submission: intake.Submission, *, drop: bool) -> None:
+    def _carry_on(self, kind: _Kind, item: ResolvedSubstance, submission: Submission, *, drop: bool) -> None:
         if item.source.relation != "parent":
             return
         sample = submission.report.sample
@@ -162,50 +163,42 @@ class Writer:
             known.everything = [a or b for a, b in zip(known.everything, near, strict=True)]
             known.seen = [a or b for a, b in zip(known.seen, near, strict=True)]
 
-    def add(self, session: Session, submission: intake.Submission, read: list[Read], sha256: str, now: datetime) -> None:
+    def add(self, session: Session, submission: Submission, sha256: str, now: datetime) -> None:
         """Take a report on; `write` puts it into the tables."""
         report, country = submission.report, submission.report.sample.country
-        row = intake.report_values(submission)
+        row = rows.report_values(submission)
         report_id = row["id"]
         answers, detections = [], []
-        for item, known_text in zip(submission.resolved, read, strict=True):
+        for item in submission.resolved:
             kind = self._kind(session, item, now) if item.substance is not None else None
-            first, others = "none", 0
-            if kind is not None and item.source.relation == "parent":
-                known = self._known(session, kind, country, submission, now)
-                scope = queries.scope_of(known.seen, known.history, shipped=kind.shipped)
-                first, others = scope.value, known.others
-            answers.append(
-                f'{{"index": {item.position}, "substance_id": {_quoted(kind.id if kind else None)}, '
-                f'"name": {_quoted(kind.name if kind else None)}, "first_in": "{first}", "other_labs": {others}, '
-                f"{known_text.answer}}}"
-            )
-            values = intake.detection_values(
-                report_id, 1, item, kind.id if kind else None, submission, self._chemistry.version, known_text.columns
-            )
-            detections.append(values)
+            place = rows.Place()
+            if kind is not None:
+                place = rows.Place(substance_id=kind.id, name=kind.name)
+                if item.source.relation == "parent":
+                    known = self._known(session, kind, country, submission, now)
+                    scope = queries.scope_of(known.seen, known.history, shipped=kind.shipped)
+                    place = replace(place, first_seen=scope, other_laboratories=known.others)
+            answers.append(rows.substance_answer(item, place))
+            detections.append(rows.detection_values(report_id, 1, item, place.substance_id, submission, self._chemistry.version))
             if kind is not None:
                 self._carry_on(kind, item, submission, drop=False)
             if item.curation_reason and report.tlp in intake.CURATED_LABELS:
                 label, times = self._labels.get(item.label, (item, 0))
                 self._labels[item.label] = (label, times + 1)
-        row["answer"] = JsonText(
-            f'{{"id": "{report_id}", "version": 1, "state": "active", "lab_reference": {_quoted(report.lab_reference)}, '
-            f'"received_at": "{intake.rfc3339(submission.received_at)}", "alerts": [], "substances": [{", ".join(answers)}]}}'
-        )
+        row["answer"] = rows.answer_text(report_id, 1, submission, submission.received_at, [], answers)
         self._put(Report, row)
-        self._put(ReportVersion, intake.version_values(submission, report_id, 1, "created", None, sha256))
-        sample = intake.sample_values(report)
+        self._put(ReportVersion, rows.version_values(submission, report_id, 1, "created", None, sha256))
+        sample = rows.sample_values(report)
         sample |= {"id": new_id(), "report_id": report_id}
         self._put(Sample, sample)
         for values in detections:
             self._put(Detection, values)
         placed = [(values["id"], values["relation"]) for values in detections]
-        for case, roles in intake.case_rows(submission, report_id, 1, placed) if report.cases else ():
+        for case, roles in rows.case_rows(submission, report_id, 1, placed) if report.cases else ():
             self._put(HarmCase, case)
             for index, role in roles.items():
                 self._put(CaseSubstance, {"case_id": case["id"], "detection_id": placed[index][0], "role": role})
-        if not intake.is_quiet(submission) and not submission.principal.test:
+        if not rows.is_quiet(submission) and not submission.principal.test:
             self._evaluate = (submission.received_at, now)
 
     def _put(self, model: type[Base], values: dict[str, Any]) -> None:
@@ -220,12 +213,8 @@ class Writer:
                 bulk_insert(table, connection.dialect).run(connection, rows)
                 note_rows(session, "created", table.name, (row["id"] for row in rows if "id" in row), len(rows))
         for item, times in self._labels.values():
-            intake.queue_for_curation(session, item, now, times=times)
+            queue_for_curation(session, item, now, times=times)
         self._labels.clear()
         if self._evaluate is not None:
             enqueue(session, *self._evaluate)
             self._evaluate = None
-
-
-def _quoted(text: str | None) -> str:
-    return "null" if text is None else json.dumps(text, ensure_ascii=False)

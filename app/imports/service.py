@@ -25,8 +25,9 @@ from app.imports.readers import Row, read_rows
 from app.imports.rejects import Rejects
 from app.intake import service as intake
 from app.intake.curated import decisions_for
-from app.intake.reading import Read, Reader
+from app.intake.reading import Reader
 from app.intake.resolve import Decisions, check_dates
+from app.intake.rows import Submission, sha256_of
 from app.intake.schemas import ReportIn, first_day
 from app.intake.sold_as import sold_as_of
 from app.notifications.evaluation_queue import enqueue_daily
@@ -58,8 +59,7 @@ class Outcome:
 class _Prepared:
     row: Row
     reference: str
-    submission: intake.Submission | None
-    read: list[Read] = field(default_factory=list)
+    submission: Submission | None
     sha256: str = ""
     errors: tuple[FieldError, ...] = ()
 
@@ -199,19 +199,17 @@ class _Run:
         if self.mode == "replay":
             received = datetime.combine(first_day(report.sample.date_sampled), time(12), tzinfo=UTC)
         text = json.dumps(body, ensure_ascii=False)
-        submission = intake.Submission(
+        submission = Submission(
             report=report,
             body=text,
-            resolved=[item for item, _ in found],
+            resolved=found,
             principal=self.principal,
             received_at=received,
             historical=self.mode == "historical",
             import_id=self.job_id,
             sold_as=None if self.mode == "historical" else self._sold(report.sample.sold_as, today),
         )
-        return _Prepared(
-            row, report.lab_reference, submission, [text for _, text in found], hashlib.sha256(text.encode()).hexdigest()
-        )
+        return _Prepared(row, report.lab_reference, submission, sha256_of(text))
 
     def _sold(self, label: str | None, today: date) -> SoldAsFacts | None:
         if label is None:
@@ -259,12 +257,11 @@ class _Run:
     def _store_one(self, session: Session, item: _Prepared, outcome: Outcome, now: datetime) -> None:
         assert item.submission is not None
         if self._writer.takes(item.submission):
-            self._writer.add(session, item.submission, item.read, item.sha256, now)
+            self._writer.add(session, item.submission, item.sha256, now)
         else:
             self._writer.write(session, now)  # the rules compare with what came before
-            answer = intake.store(session, self.context.chemistry, item.submission)
+            outcome.alerts += len(intake.store(session, self.context.chemistry, item.submission).alerts)
             session.flush()
-            outcome.alerts += len(answer["alerts"])
             self._writer.learn(session, item.submission, now)
             session.expunge_all()
         outcome.stored += 1

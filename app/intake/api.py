@@ -19,6 +19,7 @@ from app.intake import queries, reading, service
 from app.intake.curated import decisions_for
 from app.intake.present import present_report, present_version
 from app.intake.resolve import NO_DECISIONS, check_dates
+from app.intake.rows import Submission
 from app.intake.schemas import ReportIn, WithdrawIn
 from app.intake.sold_as import sold_as_of
 from app.intake.vocabularies import vocabularies
@@ -54,7 +55,7 @@ def reader_of(context: AppContext) -> reading.Reader:
     return reader
 
 
-def submission_of(context: AppContext, principal: Principal, body: bytes) -> service.Submission:
+def submission_of(context: AppContext, principal: Principal, body: bytes) -> Submission:
     """The report in a body with all chemistry done. Raises Problem where it is refused."""
     report = read_report(body)
     now = context.now()
@@ -65,7 +66,7 @@ def submission_of(context: AppContext, principal: Principal, body: bytes) -> ser
         with context.database.read() as session:
             decisions = decisions_for(session, context.chemistry, named)
     resolved = reader_of(context).report(report.substances, now.date(), report.sample.country, decisions)
-    return service.Submission(
+    return Submission(
         report=report,
         body=body.decode("utf-8"),
         resolved=resolved,
@@ -116,8 +117,8 @@ def post_report(
                 known = idempotency.stored_answer(session, principal, path, key, body_digest)
                 if known is not None:
                     return _json(known[0], known[1], **{"Idempotent-Replayed": "true"})
-            answer = service.store(session, context.chemistry, submission)
-            text = json.dumps(answer, ensure_ascii=False)
+            stored = service.store(session, context.chemistry, submission)
+            text = stored.answer
             if dry_run:
                 raise _DryRun
             if key is not None:
@@ -127,7 +128,7 @@ def post_report(
     except IntegrityError as error:
         return _after_race(context, principal, submission, path, key, body_digest, error)
     context.wake_worker()
-    return _json(201, text, ETag='"1"', Location=f"/v1/reports/{answer['id']}")
+    return _json(201, text, ETag='"1"', Location=f"/v1/reports/{stored.id}")
 
 
 def _dry(context: AppContext, answer: dict[str, Any]) -> dict[str, Any]:
@@ -143,7 +144,7 @@ def _dry(context: AppContext, answer: dict[str, Any]) -> dict[str, Any]:
 def _after_race(
     context: AppContext,
     principal: Principal,
-    submission: service.Submission,
+    submission: Submission,
     path: str,
     key: str | None,
     body_digest: str,
@@ -242,9 +243,9 @@ def put_report(
     with context.database.write() as session:
         report = _own(session, report_id, principal)
         _check_version(report, if_match)
-        answer = service.correct(session, context.chemistry, submission, report)
+        stored = service.correct(session, context.chemistry, submission, report)
     context.wake_worker()
-    return JSONResponse(answer, headers={"ETag": f'"{answer["version"]}"'})
+    return _json(200, stored.answer, ETag=f'"{stored.version}"')
 
 
 @router.post("/reports/{report_id}/withdraw", summary="Withdraw a report")

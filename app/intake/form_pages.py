@@ -161,14 +161,14 @@ def post_report(request: Request, context: Context, viewer: Viewer = Laboratory,
     try:
         submission = submission_of(context, viewer.principal, json.dumps(body, ensure_ascii=False).encode())
         with context.database.write() as session:
-            answer = service.store(session, context.chemistry, submission)
+            stored = service.store(session, context.chemistry, submission)
     except IntegrityError:
         issues: tuple[Issue, ...] = (Issue(field="lab_reference", text="This reference was used a moment ago. Open My reports."),)
     except Problem as problem:
         issues = _issues(problem, values, count)
     else:
         context.wake_worker()
-        return RedirectResponse(f"/reports/{answer['id']}?sent=1", status_code=303)
+        return RedirectResponse(f"/reports/{stored.id}?sent=1", status_code=303)
     return _page(request, context, viewer, values, count=count, issues=issues, status=422)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import (
     Boolean,
+    ColumnElement,
     Select,
     and_,
     bindparam,
@@ -40,18 +41,48 @@ def un_status(assessment: Assessment) -> LegalStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What is known of a substance before a report: the widest new area over everything, the same over what the laboratory may
-    see, and how many other laboratories it may see."""
+    """A substance's row as intake needs it, with what is known of it before a report.
 
-    first: Scope
-    first_seen: Scope
+    `everything`, `seen`, `history`: whether country, region and world know it, over all counted detections, over those that the
+    laboratory may see, and in the operator's history. `other_laboratories`: how many others it may see.
+    """
+
+    id: str
+    key: str
+    name: str
+    inchikey: str | None
+    chemical_group: str
+    effect_group: str
+    shipped: bool
+    ordinary: bool
+    harmful_adulterant: bool
+    merged_into: str | None
+    everything: tuple[bool, bool, bool]
+    seen: tuple[bool, bool, bool]
+    history: tuple[bool, bool, bool]
     other_laboratories: int
 
+    @property
+    def first(self) -> Scope:
+        """The widest area without an earlier confirmed or probable detection, nor a line of the operator's history."""
+        return scope_of(self.everything, self.history, shipped=self.shipped)
 
-def _before() -> Select[Any]:
-    """One statement, made once, for a laboratory's report: is there an earlier detection in country, region, world?"""
+    @property
+    def first_seen(self) -> Scope:
+        """The same over what the laboratory may see."""
+        return scope_of(self.seen, self.history, shipped=self.shipped)
+
+
+_COLUMNS = (
+    Substance.id, Substance.key, Substance.name, Substance.inchikey, Substance.chemical_group, Substance.effect_group,
+    Substance.shipped, Substance.ordinary, Substance.harmful_adulterant, Substance.merged_into,
+)  # fmt: skip
+
+
+def _known(wanted: ColumnElement[bool]) -> Select[Any]:
+    """One statement, made once: the substance, and is there an earlier detection of it in country, region, world?"""
     base = and_(
-        Detection.substance_id == bindparam("substance_id"),
+        Detection.substance_id == Substance.id,
         Detection.counted.is_(True),
         Detection.relation == "parent",
         Detection.confidence.in_(COUNTED),
@@ -62,13 +93,13 @@ def _before() -> Select[Any]:
     areas = (Detection.country == bindparam("country"), Detection.region == bindparam("region"), literal(True))
     columns: list[Any] = [exists().where(base, rows, area) for rows in (everything, seen) for area in areas]
     columns += [
-        exists().where(HistoryRecord.substance_key == bindparam("substance_key"), HistoryRecord.area == area)
+        exists().where(HistoryRecord.substance_key == Substance.key, HistoryRecord.area == area)
         for area in (bindparam("country"), bindparam("region"), literal(WORLD))
     ]
     others = (
         select(func.count(Detection.org_id.distinct()))
         .where(
-            Detection.substance_id == bindparam("substance_id"),
+            Detection.substance_id == Substance.id,
             Detection.counted.is_(True),
             Detection.org_id != bindparam("org_id"),
             Detection.tlp.in_(("CLEAR", "GREEN")),
@@ -76,39 +107,39 @@ def _before() -> Select[Any]:
         )
         .scalar_subquery()
     )
-    return select(*columns, others)
+    wanted_columns: list[Any] = [*_COLUMNS, *columns, others]
+    return select(*wanted_columns).where(wanted)
 
 
-_BEFORE = _before()
+_BY_KEY = _known(Substance.key == bindparam("substance_key"))
+_BY_ID = _known(Substance.id == bindparam("substance_id"))
 
 
-def known_before(session: Session, substance: Substance, country: str, laboratory: Principal) -> Known:
-    """What was known of a substance when a laboratory reports it from a country.
+def known_before(
+    session: Session, country: str, laboratory: Principal, *, key: str | None = None, substance_id: str | None = None
+) -> Known | None:
+    """What is known of a substance when a laboratory reports it from a country; None where there is no row of it yet.
 
-    The widest area without an earlier confirmed or probable detection, nor a line of the operator's history. `WORLD` needs a
-    substance absent from the shipped schedules and reference data. A test organisation compares with its own rows too.
+    By key a substance that was merged away gives the one it went into. A test organisation compares with its own rows too.
     """
-    row = before(session, substance.id, substance.key, country, laboratory)
-    return Known(
-        first=scope_of(row[0:3], row[6:9], shipped=substance.shipped),
-        first_seen=scope_of(row[3:6], row[6:9], shipped=substance.shipped),
-        other_laboratories=row[9],
+    asked = {"country": country, "region": region_of(country), "org_id": laboratory.org_id, "test": laboratory.test}
+    if key is not None:
+        found = session.execute(_BY_KEY, asked | {"substance_key": key}).first()
+    else:
+        found = session.execute(_BY_ID, asked | {"substance_id": substance_id}).first()
+    if found is None:
+        return None
+    of = len(_COLUMNS)
+    known = Known(
+        **dict(zip((column.key for column in _COLUMNS), found[:of], strict=True)),
+        everything=tuple(found[of : of + 3]),
+        seen=tuple(found[of + 3 : of + 6]),
+        history=tuple(found[of + 6 : of + 9]),
+        other_laboratories=found[of + 9],
     )
-
-
-def before(session: Session, substance_id: str, substance_key: str, country: str, laboratory: Principal) -> Sequence[Any]:
-    """Ten values: an earlier detection in country, region, world over everything; the same over what the laboratory may see; the
-    same in the operator's history; other laboratories that it may see.
-    """
-    asked = {
-        "substance_id": substance_id,
-        "substance_key": substance_key,
-        "country": country,
-        "region": region_of(country),
-        "org_id": laboratory.org_id,
-        "test": laboratory.test,
-    }
-    return session.execute(_BEFORE, asked).one()
+    if key is not None and known.merged_into is not None:
+        return known_before(session, country, laboratory, substance_id=known.merged_into)
+    return known
 
 
 def scope_of(found: Sequence[bool], history: Sequence[bool], *, shipped: bool) -> Scope:

@@ -6,32 +6,20 @@ a rule; what analysts decided on a label is asked for each time.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from functools import partial
 from typing import Any
 
 from app.chemistry import Chemistry
-from app.intake import service as intake
 from app.intake.resolve import NO_DECISIONS, Decisions, ResolvedSubstance, folded, resolve_at, together
 from app.intake.schemas import SubstanceIn
-from app.persistence.base import JsonText, dump_json
 from chem.errors import StructureProblem
 
 KEPT = 20_000
-
-
-@dataclass(slots=True)
-class Read:
-    """One text of a substance with all that follows from it alone, and the JSON of it, written once."""
-
-    item: ResolvedSubstance
-    answer: str  # the lasting part of the answer, as members of an object
-    columns: dict[str, Any]
 
 
 class Reader:
@@ -39,12 +27,12 @@ class Reader:
 
     def __init__(self, chemistry: Chemistry) -> None:
         self._chemistry = chemistry
-        self._kept: OrderedDict[tuple[Any, ...], Read] = OrderedDict()
+        self._kept: OrderedDict[tuple[Any, ...], ResolvedSubstance] = OrderedDict()
         self._lock = threading.Lock()
 
     def read(
         self, position: int, source: SubstanceIn, today: date, country: str, decisions: Decisions = NO_DECISIONS
-    ) -> tuple[ResolvedSubstance, Read]:
+    ) -> ResolvedSubstance:
         """Raises Problem with a pointer where a structure is refused."""
         structure = source.structure
         text = structure.smiles or structure.model_dump_json() if structure else None
@@ -56,25 +44,17 @@ class Reader:
         with self._lock:
             known = self._kept.get(key) if decision is None else None
         if known is None:
-            known = _read(resolve_at(position, source, self._chemistry, today, country, decisions))
-            out_of_time = any(w["code"] == StructureProblem.TIMEOUT for w in known.item.warnings)
+            known = resolve_at(position, source, self._chemistry, today, country, decisions)
+            out_of_time = any(w["code"] == StructureProblem.TIMEOUT for w in known.warnings)
             if decision is None and not out_of_time:  # a moment's load is no property of a structure
                 with self._lock:
                     self._kept[key] = known
                     if len(self._kept) > KEPT:
                         self._kept.popitem(last=False)
-        return replace(known.item, position=position, source=source), known
+        return replace(known, position=position, source=source)
 
     def report(
         self, substances: Sequence[SubstanceIn], today: date, country: str, decisions: Decisions = NO_DECISIONS
     ) -> list[ResolvedSubstance]:
         """Every substance of a report, in order. Raises one Problem with a pointer for each that is refused."""
-        return together(partial(self._item, n, source, today, country, decisions) for n, source in enumerate(substances))
-
-    def _item(self, n: int, source: SubstanceIn, today: date, country: str, decisions: Decisions) -> ResolvedSubstance:
-        return self.read(n, source, today, country, decisions)[0]
-
-
-def _read(item: ResolvedSubstance) -> Read:
-    columns = {name: JsonText(dump_json(value)) for name, value in intake.json_columns(item).items()}
-    return Read(item, json.dumps(intake.lasting_answer(item), ensure_ascii=False)[1:-1], columns)
+        return together(partial(self.read, n, source, today, country, decisions) for n, source in enumerate(substances))

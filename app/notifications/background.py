@@ -9,7 +9,7 @@ from sqlalchemy import Boolean, ColumnElement, and_, bindparam, exists, func, or
 from sqlalchemy.orm import Session, aliased
 
 from alerts.triggers import COUNTED_CONFIDENCE
-from alerts.values import Background, ReportFacts, Scope
+from alerts.values import Background, DetectionFacts, ReportFacts, Scope
 from app.persistence.models import Detection, Report, Sample, Substance
 
 MOST_PURITIES = 2000
@@ -60,14 +60,12 @@ _SEEN_BEFORE = {corrected: _seen_before(corrected=corrected) for corrected in (F
 def background_of(session: Session, facts: ReportFacts) -> Background:
     """The background of a stored report: over what was received before it, counted now, its own rows left out.
 
-    A test organisation's report is compared with its own, all others with those that are no tests. The report's own rows are
-    looked up in the session, where intake has just put them.
+    A test organisation's report is compared with its own, all others with those that are no tests.
     """
     subjects = [d for d in facts.detections if d.substance is not None and d.relation == "parent"]
     if not subjects:
         return Background()
-    report = session.get_one(Report, facts.report_id)
-    corrected = report.received_at != facts.received_at
+    corrected = facts.first_received_at is not None
     parameters = {
         "report_id": facts.report_id,
         "test": facts.test,
@@ -75,7 +73,7 @@ def background_of(session: Session, facts: ReportFacts) -> Background:
         "country": facts.country,
         "region": facts.region,
         "form": facts.form,
-    } | ({"received_at": report.received_at} if corrected else {})
+    } | ({"received_at": facts.first_received_at} if corrected else {})
     last_seen: dict[int, date] = {}
     in_region: set[int] = set()
     in_form: set[int] = set()
@@ -86,7 +84,7 @@ def background_of(session: Session, facts: ReportFacts) -> Background:
     for detection in subjects:
         assert detection.substance is not None
         asked = parameters | {"substance_id": detection.substance.id}
-        if session.get_one(Substance, detection.substance.id).harmful_adulterant:
+        if detection.substance.harmful_adulterant:
             adulterants.add(detection.position)
             seen_with[detection.position] = _company(session, asked, corrected=corrected)
         if detection.first_in is Scope.WORLD or not detection.substance.alertable:
@@ -98,10 +96,9 @@ def background_of(session: Session, facts: ReportFacts) -> Background:
             in_region.add(detection.position)
         if found.in_form:
             in_form.add(detection.position)
-        row = session.get_one(Detection, detection.detection_id)
-        if row.purity_percent is not None:
-            purity[detection.position] = row.purity_percent
-            earlier_purities[detection.position] = _purities(session, asked, row, facts, corrected=corrected)
+        if detection.purity_percent is not None:
+            purity[detection.position] = detection.purity_percent
+            earlier_purities[detection.position] = _purities(session, asked, detection, facts, corrected=corrected)
     return Background(
         last_seen=last_seen,
         known_in_region=frozenset(in_region),
@@ -136,7 +133,7 @@ def _company(session: Session, asked: dict[str, Any], *, corrected: bool) -> fro
 def _purities(
     session: Session,
     asked: dict[str, Any],
-    row: Detection,
+    found: DetectionFacts,
     facts: ReportFacts,
     *,
     corrected: bool,
@@ -148,7 +145,7 @@ def _purities(
         .where(
             _earlier(corrected=corrected),
             Detection.purity_percent.is_not(None),
-            Detection.purity_as.is_(None) if row.purity_as is None else Detection.purity_as == row.purity_as,
+            Detection.purity_as.is_(None) if found.purity_as is None else Detection.purity_as == found.purity_as,
             Sample.form.is_(None) if facts.form is None else Sample.form == facts.form,
         )
         .order_by(Detection.received_at.desc())

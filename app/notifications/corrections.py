@@ -208,6 +208,7 @@ def _facts_of_detection(session: Session, detection: Detection, substance: Subst
                     legal_status=detection.legal_status,
                     inchikey=substance.inchikey,
                     alertable=not substance.ordinary,
+                    harmful_adulterant=substance.harmful_adulterant,
                 ),
                 label=substance.name,
                 resolution=detection.resolution,

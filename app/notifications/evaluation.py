@@ -118,6 +118,7 @@ def _signal(
             legal_status=substance.legal_status,
             inchikey=substance.inchikey,
             alertable=not substance.ordinary,
+            harmful_adulterant=substance.harmful_adulterant,
         ),
         controlled=substance.legal_status == "controlled",
         confidence=confidence,

@@ -12,8 +12,10 @@ from pathlib import Path
 import click
 
 from app.operations.backup import BackupError, write_backup
+from app.operations.copying import copy, standing_still
 from app.operations.doctor import examine
 from app.operations.restore import restore
+from app.operations.rows import Tally
 from app.persistence.session import Database
 from app.settings import SECRET_FILE, Settings
 
@@ -95,7 +97,37 @@ def operator_commands(settings: Configured, database: Open) -> list[click.Comman
         if any(finding.fails for finding in found):
             sys.exit(1)
 
-    return [backup_command, restore_command, erase_command, doctor_command]
+    @click.group("db")
+    def db_group() -> None:
+        """Moving an installation to another database."""
+
+    @db_group.command("copy")
+    @click.option(
+        "--to", "address", required=True, help="DATABASE_URL of an empty database, for example postgresql://user@host/name"
+    )
+    def copy_command(address: str) -> None:
+        """Copy this installation into another, empty database, with counts and hashes compared.
+
+        Stop the service first. Afterwards start it with DATABASE_URL set to the new address and the same NPS_SECRET_KEY.
+        """
+        chosen = settings()
+        source = database()
+        target = Database(Settings(DATABASE_URL=address).resolved_database_url)
+        click.get_current_context().call_on_close(target.dispose)
+
+        def said(table: str, tally: Tally) -> None:
+            click.echo(f"{table}: {tally.rows:,} rows, sha256 {tally.sha256[:16]}, equal", err=True)
+
+        try:
+            with standing_still(source):
+                rows = copy(source, target, said=said)
+        except (BackupError, ValueError) as error:
+            raise click.ClickException(str(error)) from error
+        click.echo(f"copied {rows:,} rows; every table has the same count and hash on both sides")
+        if chosen.embedded and not chosen.secret_key:
+            click.echo(f"the new installation needs the same key: NPS_SECRET_KEY=base64:$(cat {chosen.data_dir / SECRET_FILE})")
+
+    return [backup_command, restore_command, erase_command, doctor_command, db_group]
 
 
 def failing_examples(as_of: date) -> list[str]:

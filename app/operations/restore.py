@@ -53,7 +53,7 @@ def restore(database: Database, path: Path, *, secret: bytes | None, rotate: boo
     manifest = check_file(path)
     check_key(manifest, secret, rotate=rotate)
     migrations.upgrade(database.engine)
-    _check_empty(database)
+    check_empty(database)
     unknown = sorted(set(manifest.tables) - {table.name for table in tables()})
     if unknown:
         raise BackupError(f"the backup has tables that this version does not know ({', '.join(unknown)}): use its version")
@@ -64,31 +64,31 @@ def restore(database: Database, path: Path, *, secret: bytes | None, rotate: boo
             if table.name in MADE_AT_START:
                 connection.execute(delete(table))
             if table.name in manifest.tables:
-                _load(connection, table, archive)
+                with archive.open(member(table.name)) as lines:
+                    load_rows(connection, table, (from_line(table, line.decode()) for line in lines))
         _prove(connection, manifest)
     return Restored(manifest=manifest, disabled=_settle(database, rotate=rotate, now=now))
 
 
-def _check_empty(database: Database) -> None:
+def check_empty(database: Database) -> None:
+    """Raises BackupError where the database holds organisations or reports."""
     with database.read() as session:
         for model in (Organisation, Report):
             if session.scalar(select(func.count()).select_from(model)):
                 raise BackupError("the database is not empty; restore into an empty directory or database")
 
 
-def _load(connection: Connection, table: Table, archive: zipfile.ZipFile) -> None:
+def load_rows(connection: Connection, table: Table, rows: Iterator[dict[str, Any]]) -> None:
     """Insert the rows. A column that points into its own table is filled in once all rows are there."""
     own = [key.parent.name for key in table.foreign_keys if key.column.table is table]
     later: list[dict[str, Any]] = []
-    with archive.open(member(table.name)) as lines:
-        rows = (from_line(table, line.decode()) for line in lines)
-        for batch in _batches(rows):
-            for row in batch:
-                held = {name: row[name] for name in own if row.get(name) is not None}
-                if held:
-                    later.append({**held, **{f"key_{c.name}": row[c.name] for c in table.primary_key.columns}})
-                    row.update(dict.fromkeys(held))
-            connection.execute(insert(table), batch)
+    for batch in _batches(rows):
+        for row in batch:
+            held = {name: row[name] for name in own if row.get(name) is not None}
+            if held:
+                later.append({**held, **{f"key_{c.name}": row[c.name] for c in table.primary_key.columns}})
+                row.update(dict.fromkeys(held))
+        connection.execute(insert(table), batch)
     for held in later:
         keys = {name: value for name, value in held.items() if name.startswith("key_")}
         values = {name: value for name, value in held.items() if name not in keys}

@@ -35,7 +35,7 @@ class BulkInsert:
                 self._processors.append((place, lru_cache(4096)(made) if repeats else made))
 
     def run(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Insert the rows in the transaction of the connection."""
+        """Insert the rows, at least one, in the transaction of the connection."""
         ready = []
         for row in rows:
             values = [row.get(key) for key in self._keys]
@@ -44,10 +44,9 @@ class BulkInsert:
                 if value is not None and type(value) is not JsonText:
                     values[place] = processor(value)
             ready.append(values)
-        if self._named:
-            connection.exec_driver_sql(self._sql, [dict(zip(self._keys, values, strict=True)) for values in ready])
-        else:
-            connection.exec_driver_sql(self._sql, [tuple(values) for values in ready])
+        given: list[Any]
+        given = [dict(zip(self._keys, v, strict=True)) for v in ready] if self._named else [tuple(v) for v in ready]
+        connection.exec_driver_sql(self._sql, given if len(given) > 1 else given[0])
 
 
 @lru_cache(64)

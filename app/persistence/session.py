@@ -89,6 +89,14 @@ class Database:
     def is_sqlite(self) -> bool:
         return self.engine.dialect.name == "sqlite"
 
+    @property
+    def worker_lock(self) -> Path | None:
+        """The file whose holder works on the embedded database; None where the database is a server or in memory."""
+        path = make_url(self.url).database
+        if not self.is_sqlite or not path or path == ":memory:":
+            return None
+        return Path(path).with_name(Path(path).name + ".worker-lock")
+
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session for reading; nothing is committed. Restricted rows read in it on somebody's behalf are written down first."""

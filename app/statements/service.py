@@ -13,7 +13,7 @@ from app.auth.permissions import Principal, Role, visible_tlp
 from app.chemistry import Chemistry
 from app.intake.resolve import ResolvedSubstance, resolve_substances
 from app.intake.schemas import first_day
-from app.intake.service import substance_row
+from app.intake.substances import substance_row
 from app.intake.vocabularies import INDUSTRY_INCIDENT_KINDS
 from app.persistence.base import new_id
 from app.persistence.models import (

@@ -30,7 +30,7 @@ from alerts.values import (
 def substance(name: str = "x", group: str = "other", effect: str = "stimulant", **more: Any) -> SubstanceFacts:
     values: dict[str, Any] = {
         "id": name, "key": f"inchikey:{name}", "name": name, "chemical_group": group, "effect_group": effect, "controlled": False,
-        "legal_status": "not_controlled", "inchikey": None, "alertable": True,
+        "legal_status": "not_controlled", "inchikey": None, "alertable": True, "harmful_adulterant": False,
     }  # fmt: skip
     return SubstanceFacts(**(values | more))
 

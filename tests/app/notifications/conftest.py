@@ -299,6 +299,7 @@ class World:
                 id=substance.id, key=substance.key, name=substance.name, chemical_group=substance.chemical_group,
                 effect_group=substance.effect_group, controlled=substance.legal_status == "controlled",
                 legal_status=substance.legal_status, inchikey=substance.inchikey, alertable=True,
+                harmful_adulterant=substance.harmful_adulterant,
             )  # fmt: skip
         return ReportFacts(
             report_id=report.id, org_id=org.id, country=country, region="Europe", subdivision=None, sampled_on=date(2026, 11, 3),

@@ -35,7 +35,8 @@ def store(
         session.execute(
             update(Detection).where(Detection.report_id == stored.report_id).values(sampled_on=day, purity_percent=purity)
         )
-    return replace(stored, form=form)
+    (found,) = stored.detections
+    return replace(stored, form=form, detections=(replace(found, purity_percent=purity),))
 
 
 def background(place: Any, facts: Any) -> Any:
@@ -65,7 +66,8 @@ def test_what_came_after_a_corrected_report_is_no_background_of_it(place: Any) -
     facts = store(place, what)
     store(place, what, day=date(2026, 11, 1))
     place.context.now.forward(days=1)
-    assert background(place, replace(facts, received_at=place.context.now())).last_seen == {0: date(2025, 1, 5)}
+    corrected = replace(facts, received_at=place.context.now(), first_received_at=facts.received_at)
+    assert background(place, corrected).last_seen == {0: date(2025, 1, 5)}
 
 
 def test_earlier_purities_are_of_the_same_form(place: Any) -> None:
@@ -82,6 +84,7 @@ def test_adulterants_are_those_that_are_listed(place: Any) -> None:
     what = place.substance("xylazine", group="other")
     with place.context.database.write() as session:
         session.execute(update(Substance).values(harmful_adulterant=True))
+    what.harmful_adulterant = True
     found = background(place, store(place, what))
     assert found.adulterants == frozenset({0})
     assert found.seen_with == {0: frozenset()}

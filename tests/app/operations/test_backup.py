@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import threading
 import zipfile
@@ -13,11 +14,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import func, select, text
+from sqlalchemy.exc import OperationalError
 
 from app.audit.seals import seal_due
 from app.audit.verify import verify
 from app.cli import main
 from app.operations.backup import BackupError, check_file, write_backup
+from app.operations.copying import copy, standing_still
 from app.operations.doctor import examine
 from app.operations.erase import EraseError, erase
 from app.operations.keys import fingerprint
@@ -110,6 +113,41 @@ def test_a_restore_gives_the_same_hashes_of_reports_alerts_and_audit_chain(
         assert verify(session).last == verify(original).last
         assert session.scalar(select(Substance.merged_into).where(Substance.merged_into.is_not(None))) is not None
     assert done.disabled == 0
+
+
+def test_an_installation_moves_to_another_database_with_every_row(busy: Service, another: Callable[[str], Database]) -> None:
+    source = busy.context.database
+    before = _hashes(source)
+    target = another("postgres" if source.is_sqlite else "sqlite")
+    told: dict[str, str] = {}
+    rows = copy(source, target, said=lambda table, tally: told.update({table: tally.sha256}))
+    after = _hashes(target)
+    assert after == before
+    assert told == before | {"service_state": told["service_state"]}
+    assert rows > 40
+    with target.read() as session:
+        assert verify(session).findings == []
+    with pytest.raises(BackupError, match="not empty"):
+        copy(source, target)
+
+
+def test_an_embedded_installation_is_not_copied_while_a_service_works_on_it(
+    sqlite_service: Service, another: Callable[[str], Database], tmp_path: Path
+) -> None:
+    database = sqlite_service.context.database
+    lock = database.worker_lock
+    assert lock is not None
+    with lock.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(BackupError, match="stop it first"), standing_still(database):
+            pass
+    impatient = Database(database.url)
+    with impatient.engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA busy_timeout=50")
+        connection.rollback()
+        with standing_still(database), pytest.raises(OperationalError, match="locked"):
+            connection.exec_driver_sql("UPDATE organisation SET name = name")
+    impatient.dispose()
 
 
 def test_a_backup_of_a_service_that_is_written_to_is_one_moment(
