@@ -26,6 +26,7 @@ from alerts.outbox import CONCURRENCY, DeliveryLoop, Handler
 from alerts.retry import BreakerPolicy, RetryPolicy
 from app.context import AppContext
 from app.curation.service import curate_handler
+from app.dossiers.keeping import dossier_handler
 from app.imports.jobs import import_handler
 from app.law.follow import Follower
 from app.law.rescreen import rescreen_handler
@@ -96,6 +97,7 @@ class Worker:
             "evaluate": evaluate_handler(self._context, self.store.renew),
             "curate": curate_handler(self._context, self.store.renew),
             "import": import_handler(self._context, self.store.renew, self._stopping.is_set),
+            "dossier": dossier_handler(self._context, self.store.renew),
             "escalate": escalate_handler(self._context),
             "tell": tell_handler(self._context, mail),
             "remind": remind_handler(self._context, mail),

@@ -1,6 +1,6 @@
 """Counts of detections, kept by triggers in the transaction of every change; the substance of a case's part
 
-Revision: 0010_rollups, after 0009_snapshots
+Revision: 0011_rollups, after 0010_dossiers
 """
 
 # ruff: noqa: S608 - the statements are put together from the names of tables and columns above, never from what came in
@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from alembic import op
 
-revision = "0010_rollups"
-down_revision = "0009_snapshots"
+revision = "0011_rollups"
+down_revision = "0010_dossiers"
 branch_labels = None
 depends_on = None
 
