@@ -19,6 +19,7 @@ from app.body import LimitBody
 from app.chemistry import Chemistry
 from app.context import AppContext
 from app.curation import api as curation_api
+from app.dossiers import api as dossiers_api
 from app.imports import api as imports_api
 from app.installation import is_demonstration
 from app.intake import api as intake_api
@@ -117,6 +118,7 @@ def create_app(settings: Settings, *, context: AppContext | None = None, run_wor
         screening_api,
         substances_api,
         priorities_api,
+        dossiers_api,
         suspects_api,
         law_api,
         audit_api,

@@ -200,7 +200,9 @@ def housekeeping(session: Session, now: datetime) -> None:
     forget_failures(session, now)
     session.execute(delete(IdempotencyRecord).where(IdempotencyRecord.created_at < now - IDEMPOTENCY_KEPT))
     old = select(Task.id).where(
-        Task.topic.in_(("tick", "fanout", "publish", "heartbeat", "ping", "confirm", "digest", "evaluate", "remind", "tell")),
+        Task.topic.in_(
+            ("tick", "fanout", "publish", "heartbeat", "ping", "confirm", "digest", "evaluate", "remind", "tell", "dossier")
+        ),
         Task.state.in_(("done", "cancelled")),
         Task.done_at < now - INTERNAL_KEPT,
     )

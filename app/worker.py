@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import IO
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from alerts.channels.smtp import SmtpChannel
 from alerts.channels.webhook import WebhookChannel
@@ -25,6 +26,7 @@ from alerts.outbox import CONCURRENCY, DeliveryLoop, Handler
 from alerts.retry import BreakerPolicy, RetryPolicy
 from app.context import AppContext
 from app.curation.service import curate_handler
+from app.dossiers.keeping import dossier_handler
 from app.imports.jobs import import_handler
 from app.law.follow import Follower
 from app.law.rescreen import rescreen_handler
@@ -38,6 +40,7 @@ from app.notifications.telling import tell_handler
 from app.persistence.listener import Listener
 from app.persistence.models import Task
 from app.persistence.outbox import SqlOutbox
+from app.persistence.rollups import fold_all
 from app.scheduler import Scheduler, tick_handler
 
 log = logging.getLogger("nps.worker")
@@ -45,6 +48,7 @@ log = logging.getLogger("nps.worker")
 CLOCK_TOLERANCE_SECONDS = 30.0
 CLOCK_CHECK_SECONDS = 30.0
 LOCK_RETRY_SECONDS = 0.5
+FOLD_SECONDS = 2.0
 
 
 class Worker:
@@ -95,6 +99,7 @@ class Worker:
             "evaluate": evaluate_handler(self._context, self.store.renew),
             "curate": curate_handler(self._context, self.store.renew),
             "import": import_handler(self._context, self.store.renew, self._stopping.is_set),
+            "dossier": dossier_handler(self._context, self.store.renew),
             "escalate": escalate_handler(self._context),
             "tell": tell_handler(self._context, mail),
             "remind": remind_handler(self._context, mail),
@@ -143,7 +148,10 @@ class Worker:
                 scheduler.start()
             if not self._context.database.is_sqlite:
                 Listener(self._context.database.url, self.wake, self._stopping).start()
+            folding = threading.Thread(target=self._fold, name="nps-fold", daemon=True)
+            folding.start()
             self.loop.run()
+            folding.join(FOLD_SECONDS)
         finally:
             if scheduler is not None:
                 scheduler.stop()
@@ -153,6 +161,14 @@ class Worker:
     def run_due(self) -> int:
         """Work off what is due now, in this thread and one by one; the number of tasks."""
         return self.loop.run_due()
+
+    def _fold(self) -> None:
+        """Fold new lines into the counts of detections, until the end. One that fails is made good by the next."""
+        while not self._stopping.wait(FOLD_SECONDS):
+            try:
+                fold_all(self._context.database)
+            except SQLAlchemyError:
+                log.exception("the counts could not be folded; answers stay exact, and the next turn tries again")
 
     def _hold_lock(self) -> IO[str] | None:
         """The open lock file beside the embedded database, once this process holds it; None on PostgreSQL."""

@@ -22,6 +22,7 @@ class Rows(StrEnum):
 
     NONE = "none"  # no row of anybody: data shipped with the service, or the caller's own input
     COUNTS = "counts"  # computed over app.sharing.rows.readable_detections and counted_cases, masked by app.sharing.masking
+    VIEW = "view"  # dossiers of the views of app.dossiers.views.views_of; records under a figure by app.sharing.rows again
     REPORTS = "reports"  # single reports and cases, by app.sharing.rows.readable_reports and readable_cases
     STATEMENTS = "statements"  # activity, totals and incidents, by app.statements.service.readable and readable_incidents
     TEXT = "text"  # reports as sent, where app.sharing.rows.sees_text holds: the sender and its country's authority
@@ -104,6 +105,12 @@ DOORS: Mapping[str, Door] = {
     "GET /v1/substances/{substance_id}": _for(Action.SUBSTANCE_READ, Rows.COUNTS),
     "GET /v1/substances/{substance_id}/prevalence": _for(Action.COUNTS_READ, Rows.COUNTS),
     "GET /v1/substances/{substance_id}/depiction.svg": _for(Action.SUBSTANCE_READ, Rows.COUNTS),
+    "GET /v1/substances/{substance_id}/dossier.json": _for(Action.COUNTS_READ, Rows.COUNTS),
+    "GET /v1/substances/{substance_id}/dossier.html": _for(Action.COUNTS_READ, Rows.COUNTS),
+    "GET /v1/substances/{substance_id}/dossier.pdf": _for(Action.COUNTS_READ, Rows.COUNTS),
+    "GET /v1/dossiers": _for(Action.COUNTS_READ, Rows.VIEW),
+    "GET /v1/dossiers/{dossier_id}.{form}": _for(Action.COUNTS_READ, Rows.VIEW),
+    "GET /v1/dossiers/{dossier_id}/records": _for(Action.COUNTS_READ, Rows.VIEW),
     "GET /v1/suspects": _for(Action.SUBSTANCE_READ, Rows.COUNTS),
     # alerts
     "GET /v1/alerts": _open(Rows.ALERTS),
@@ -172,6 +179,15 @@ DOORS: Mapping[str, Door] = {
     "GET /substances/{substance_id}/detections-by-{which}.svg": _open(Rows.COUNTS),
     "GET /priorities": _for(Action.COUNTS_READ, Rows.COUNTS),
     "GET /priorities.csv": _for(Action.COUNTS_READ, Rows.COUNTS),
+    "GET /dossiers": _for(Action.COUNTS_READ, Rows.VIEW),
+    "POST /dossiers": _for(Action.DOSSIER_BUILD, Rows.VIEW, form=True),
+    "GET /dossiers/{dossier_id}": _for(Action.COUNTS_READ, Rows.VIEW),
+    "GET /dossiers/{dossier_id}/progress": _for(Action.COUNTS_READ, Rows.VIEW),
+    "GET /dossiers/{dossier_id}/records": _for(Action.COUNTS_READ, Rows.VIEW),
+    "GET /dossiers/{dossier_id}/dossier.{form}": _for(Action.COUNTS_READ, Rows.VIEW),
+    "POST /dossiers/{dossier_id}/again": _for(Action.DOSSIER_BUILD, Rows.VIEW, form=True),
+    "POST /dossiers/{dossier_id}/notes": _for(Action.DOSSIER_BUILD, Rows.VIEW, form=True),
+    "POST /dossiers/{dossier_id}/notes/{note_id}/withdraw": _for(Action.DOSSIER_BUILD, Rows.VIEW, form=True),
     "GET /substances/{substance_id}/signals/{country}": _for(Action.COUNTS_READ, Rows.COUNTS),
     "GET /structure-search": _for(Action.SUBSTANCE_READ, Rows.COUNTS),
     "POST /structure-search": _for(Action.SUBSTANCE_READ, Rows.COUNTS, form=True),

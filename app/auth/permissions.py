@@ -52,6 +52,7 @@ class Action(StrEnum):
     DELIVERY_READ = "delivery.read"
     DELIVERY_RETRY = "delivery.retry"
     MEASURE_WRITE = "measure.write"
+    DOSSIER_BUILD = "dossier.build"
     OPERATE = "operate"
     ACCOUNTS = "accounts"
     AUDIT_READ = "audit.read"
@@ -83,6 +84,7 @@ TABLE: dict[Action, frozenset[Role]] = {
     Action.DELIVERY_READ: frozenset({Role.AUTHORITY, Role.ANALYST, Role.ADMIN}),
     Action.DELIVERY_RETRY: frozenset({Role.AUTHORITY, Role.ANALYST, Role.ADMIN}),
     Action.MEASURE_WRITE: frozenset({Role.AUTHORITY}),
+    Action.DOSSIER_BUILD: frozenset({Role.REVIEWER, Role.ANALYST}),
     Action.OPERATE: frozenset({Role.ANALYST, Role.ADMIN}),
     Action.ACCOUNTS: frozenset({Role.ADMIN}),
     Action.AUDIT_READ: frozenset({Role.ADMIN}),

@@ -11,7 +11,7 @@ from app.persistence.models import Detection, HarmCase, Report, ReportVersion
 from app.sharing.rows import sees_all, sees_text
 from chem.values import INSTRUMENTS_OF_COUNTRY
 
-_AGE_THIRDS = {
+AGE_THIRDS = {
     "0-9": "0-17", "10-17": "0-17", "18-24": "18-44", "25-34": "18-44", "35-44": "18-44",
     "45-54": "45+", "55-64": "45+", "65+": "45+",
 }  # fmt: skip
@@ -147,7 +147,7 @@ def _case(case: HarmCase, *, whole: bool) -> dict[str, Any]:
         "pss": case.pss,
         "outcome": case.outcome,
         "intent": None,
-        "age_band": _AGE_THIRDS.get(case.age_band or ""),
+        "age_band": AGE_THIRDS.get(case.age_band or ""),
         "sex": None,
         "toxidrome": case.toxidrome,
         "naloxone": case.naloxone,

@@ -57,7 +57,10 @@ def make(session: Session, cutoff: date, labels: Sequence[str], now: datetime) -
     found = session.scalars(select(Snapshot).where(Snapshot.cutoff == cutoff, Snapshot.labels == wanted)).first()
     if found is not None:
         return found
-    facts = gather(session, cutoff, labels)
+    return _store(session, cutoff, wanted, gather(session, cutoff, labels), now)
+
+
+def _store(session: Session, cutoff: date, labels: str, facts: Facts, now: datetime) -> Snapshot:
     counts = {
         "substances": len(facts.subjects),
         "detections": sum(f.confirmed + f.probable for f in facts.finds),
@@ -66,26 +69,33 @@ def make(session: Session, cutoff: date, labels: Sequence[str], now: datetime) -
         "tests": sum(facts.tested.values()),
     }
     values = {
-        "id": new_id(), "cutoff": cutoff, "labels": wanted, "digest": facts.digest(), "counts": counts,
+        "id": new_id(), "cutoff": cutoff, "labels": labels, "digest": facts.digest(), "counts": counts,
         "facts": packed(facts), "made_at": now,
     }  # fmt: skip
     insert_once(session, Snapshot, values)
-    return session.scalars(select(Snapshot).where(Snapshot.cutoff == cutoff, Snapshot.labels == wanted)).one()
+    return session.scalars(select(Snapshot).where(Snapshot.cutoff == cutoff, Snapshot.labels == labels)).one()
 
 
 def snapshot_for(context: AppContext, principal: Principal, wanted: str | None) -> Snapshot | None:
     """The snapshot of this id that the reader may use; without an id that of yesterday, made where there is none."""
     labels = labels_of(principal)
+    if wanted is None:
+        return snapshot_with(context, labels)
     with context.database.read() as session:
-        if wanted is not None:
-            found = session.get(Snapshot, wanted)
-            return found if found is not None and set(found.labels.split(",")) <= set(labels) else None
+        found = session.get(Snapshot, wanted)
+    return found if found is not None and set(found.labels.split(",")) <= set(labels) else None
+
+
+def snapshot_with(context: AppContext, labels: Sequence[str]) -> Snapshot:
+    """The snapshot of yesterday over rows with these labels, made where there is none."""
+    with context.database.read() as session:
         cutoff = context.now().date() - timedelta(days=1)
         found = session.scalars(select(Snapshot).where(Snapshot.cutoff == cutoff, Snapshot.labels == ",".join(labels))).first()
-    if found is not None:
-        return found
+        if found is not None:
+            return found
+        facts = gather(session, cutoff, labels)  # read before the lock of a write is held
     with context.database.write() as session:
-        return make(session, cutoff, labels, context.now())
+        return _store(session, cutoff, ",".join(labels), facts, context.now())
 
 
 def latest(session: Session, principal: Principal, limit: int = 30) -> list[Snapshot]:

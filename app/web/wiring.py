@@ -11,6 +11,7 @@ from app.auth.sessions import SignInNeeded
 from app.auth.throttle import SignInThrottle
 from app.context import AppContext
 from app.curation import pages as curation_pages
+from app.dossiers import pages as dossier_pages
 from app.imports import pages as import_pages
 from app.intake import form_pages
 from app.intake import pages as intake_pages
@@ -36,6 +37,7 @@ ROUTERS = (
     overview.router,
     substance_pages.router,
     priority_pages.router,
+    dossier_pages.router,
     structure_pages.router,
     signal_pages.router,
     notice_pages.router,  # before the alerts: /alerts/new is also a /alerts/{id}

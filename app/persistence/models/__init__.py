@@ -28,11 +28,14 @@ from app.persistence.models.reports import (
     ReportVersion,
     Sample,
 )
+from app.persistence.models.rollups import DetectionCell, DetectionDelta, DetectionPresence, PlaceMonth, SubstanceMonth
 from app.persistence.models.sharing import LabelConsent, SharingGroup, SharingGroupMember
 from app.persistence.models.statistics import (
     ActivityReport,
     AggregateReport,
     AggregateRow,
+    Dossier,
+    DossierNote,
     ImportChunk,
     ImportReject,
     Incident,
@@ -63,6 +66,11 @@ __all__ = [
     "CurationItem",
     "DeliveryCount",
     "Detection",
+    "DetectionCell",
+    "DetectionDelta",
+    "DetectionPresence",
+    "Dossier",
+    "DossierNote",
     "FeedItem",
     "HarmCase",
     "HistoryRecord",
@@ -77,6 +85,7 @@ __all__ = [
     "Measure",
     "Organisation",
     "Person",
+    "PlaceMonth",
     "Report",
     "ReportVersion",
     "Sample",
@@ -90,6 +99,7 @@ __all__ = [
     "Subscription",
     "Substance",
     "SubstanceEvent",
+    "SubstanceMonth",
     "SubstanceName",
     "Task",
     "WebSession",

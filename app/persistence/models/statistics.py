@@ -205,3 +205,50 @@ class Snapshot(Base):
     made_at: Mapped[datetime]
 
     __table_args__ = (UniqueConstraint("cutoff", "labels"),)
+
+
+class Dossier(Base):
+    """What the service knew of a substance or a family at a snapshot, in the headings of a critical review.
+
+    `document` and `figures` are set once, when it is made, and never changed: every number keeps the ids of its records, and
+    nothing else of them. `view` says whose rows it rests on.
+    """
+
+    __tablename__ = "dossier"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
+    kind: Mapped[str] = mapped_column(String(10))  # substance | family
+    subject: Mapped[str] = mapped_column(String(40))  # id of the substance, or the chemical group
+    name: Mapped[str] = mapped_column(String(300))
+    view: Mapped[str] = mapped_column(String(10))
+    snapshot_id: Mapped[str] = mapped_column(ForeignKey("snapshot.id"))
+    state: Mapped[str] = mapped_column(String(10))  # waiting | running | done | failed
+    step: Mapped[int] = mapped_column(default=0)
+    error: Mapped[str | None] = mapped_column(Text)
+    document: Mapped[bytes | None]  # JSON, compressed with zlib
+    figures: Mapped[bytes | None]
+    digest: Mapped[str | None] = mapped_column(String(64))  # of the document as JSON
+    org_id: Mapped[str] = mapped_column(ForeignKey("organisation.id"))
+    actor: Mapped[str] = mapped_column(String(40))
+    created_at: Mapped[datetime]
+    made_at: Mapped[datetime | None]
+
+    __table_args__ = (Index(None, "subject", "view", "snapshot_id"),)
+
+
+class DossierNote(Base):
+    """A reviewer's remark on a heading of a dossier. Withdrawn, it stays with its time."""
+
+    __tablename__ = "dossier_note"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
+    dossier_id: Mapped[str] = mapped_column(ForeignKey("dossier.id"))
+    section: Mapped[int]
+    text: Mapped[str] = mapped_column(Text)
+    org_id: Mapped[str] = mapped_column(ForeignKey("organisation.id"))
+    actor: Mapped[str] = mapped_column(String(40))
+    author: Mapped[str] = mapped_column(String(200))
+    created_at: Mapped[datetime]
+    withdrawn_at: Mapped[datetime | None]
+
+    __table_args__ = (Index(None, "dossier_id"),)

@@ -45,12 +45,15 @@ MAY_OPEN = {
     # not approved yet: the laboratory and the authorities of the country, and the analyst who decides
     "alert_id": {"sender", "authority", "analyst"},
     "subscription_id": {"sender"},
+    # made by the reviewer of the reviewers' rows
+    "dossier_id": {"reviewer", "analyst"},
 }
 # what a path holds beside the rows of the world
 FIXED = {
     "change": "rotate",
     "country": "DE",
     "digest": "0",
+    "form": "json",
     "instrument": "UN-1961",
     "name": "connect",
     "name:path": "app.css",
@@ -65,12 +68,17 @@ NAMES_NOTHING = {
     "item_id": "01JD0000000000000000000000",
     "import_id": "01JD0000000000000000000000",
     "key_id": "x",
+    "note_id": "01JD0000000000000000000000",
     "person_id": "x",
     "row_id": "01JD0000000000000000000000",
     "token": "x",
 }
 RULE = "us-csa/fentanyl-related"
-QUERIES = {"GET /law/rule": f"?id={RULE}"}
+QUERIES = {
+    "GET /law/rule": f"?id={RULE}",
+    "GET /v1/dossiers/{dossier_id}/records": "?figure=13.all",
+    "GET /dossiers/{dossier_id}/records": "?figure=13.all",
+}
 # a body that each POST takes; without one `{}` is sent, which a permitted caller gets a 422 for
 BODIES: dict[str, Any] = {
     "POST /v1/reports/{report_id}/withdraw": {"reason": "by mistake"},
@@ -147,9 +155,14 @@ def matrix(sqlite_service: Service) -> Matrix:
     )
     assert subscription.status_code == 201, subscription.text
     answer = sent.json()
+    service.clock.at += timedelta(days=1)  # a dossier rests on the snapshot of the day before
+    substance = answer["substances"][0]["substance_id"]
+    dossier = service.client.get(f"/v1/substances/{substance}/dossier.json", headers=found.headers["reviewer"])
+    assert dossier.status_code == 200, dossier.text
+    service.clock.at -= timedelta(days=1)
     found.ids = {
         "report_id": answer["id"], "substance_id": answer["substances"][0]["substance_id"], "alert_id": answer["alerts"][-1],
-        "subscription_id": subscription.json()["id"],
+        "subscription_id": subscription.json()["id"], "dossier_id": dossier.json()["id"],
     }  # fmt: skip
     return found
 
@@ -174,6 +187,8 @@ def _expected(name: str, door: Door, who: str, matrix: Matrix) -> Callable[[http
         allowed = set(MAY_OPEN[parameter])
         if door.rows is Rows.SENT:
             allowed &= {"sender"}
+        if "/dossier." in path and "substance_id" in parameters:
+            allowed &= {"reviewer", "analyst"}  # the rows that are somebody's own are in no dossier
         if door.rows is Rows.TEXT:
             allowed &= {"sender", "authority"}
         if name.endswith(("/deliveries", "/coverage")):
