@@ -44,4 +44,5 @@ def configure(*, as_json: bool, verbose: bool) -> None:
     logging.basicConfig(level=logging.INFO if verbose or as_json else logging.WARNING, handlers=[handler], force=True)
     # httpx writes every URL at INFO; a webhook's address is its owner's secret
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    for quiet in ("apscheduler", "alembic"):
+        logging.getLogger(quiet).setLevel(logging.WARNING)
