@@ -22,6 +22,7 @@ from app.auth.permissions import ROLES_OF_KIND, Role
 from app.observability.cli import metrics_group
 from app.observability.logs import configure
 from app.operations.cli import operator_commands
+from app.operations.rollups_cli import rollup_commands
 from app.persistence import migrations
 from app.persistence.base import new_id
 from app.persistence.models import ApiKey, Organisation
@@ -161,6 +162,7 @@ def worker(metrics_port: int | None, metrics_host: str) -> None:
 main.add_command(audit_commands(_database))
 main.add_command(group_commands(_database))
 main.add_command(metrics_group)
+main.add_command(rollup_commands(_database))
 for _command in operator_commands(_settings, _database):
     main.add_command(_command)
 

@@ -27,6 +27,7 @@ from app.persistence.models.reports import (
     ReportVersion,
     Sample,
 )
+from app.persistence.models.rollups import DetectionCell, DetectionDelta, DetectionPresence, PlaceMonth, SubstanceMonth
 from app.persistence.models.sharing import LabelConsent, SharingGroup, SharingGroupMember
 from app.persistence.models.statistics import (
     ActivityReport,
@@ -61,6 +62,9 @@ __all__ = [
     "CaseSubstance",
     "CurationItem",
     "Detection",
+    "DetectionCell",
+    "DetectionDelta",
+    "DetectionPresence",
     "Dossier",
     "DossierNote",
     "FeedItem",
@@ -77,6 +81,7 @@ __all__ = [
     "Measure",
     "Organisation",
     "Person",
+    "PlaceMonth",
     "Report",
     "ReportVersion",
     "Sample",
@@ -90,6 +95,7 @@ __all__ = [
     "Subscription",
     "Substance",
     "SubstanceEvent",
+    "SubstanceMonth",
     "SubstanceName",
     "Task",
     "WebSession",
