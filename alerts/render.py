@@ -156,6 +156,23 @@ def manual_texts(headline: str, short: str | None, summary: str, full: str | Non
     )
 
 
+def import_texts(count: int, places: Sequence[str], first: date, last: date) -> Texts:
+    """The words of a notice that earlier data came in. No place is named where they are from several countries."""
+    where = f" from {country_name(places[0])}" if places else ""
+    span = month_name(f"{first:%Y-%m}")
+    if (first.year, first.month) != (last.year, last.month):
+        span = f"{span} to {month_name(f'{last:%Y-%m}')}"
+    line = one_line(f"Earlier data: {count:,} report{'s' if count != 1 else ''}{where}, {span}", HEADLINE_LIMIT)
+    told = f"{line}. They are counted, and are known from now on when it is asked what is new. They raise no alerts of their own."
+    return Texts(
+        headline=line,
+        short=one_line(f"{line}.", SHORT_LIMIT),
+        summary=told,
+        full=f"{told}\n\nSource: a laboratory reporting to this service.",
+        instruction="Reviewers and authorities: series and first dates may have changed.",
+    )
+
+
 _MEASURES = {"provisional_control": "provisional control", "permanent_control": "control"}
 
 

@@ -78,6 +78,7 @@ class InboxContext:
     empty: str
     here: str
     explanation: str
+    may_write: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +171,7 @@ def inbox(
         empty=_empty(show, filtered=bool(chosen or alert_type or country), asked=asked),
         here=here,
         explanation=_EXPLANATIONS.get(viewer.principal.role, "") if show is Show.WAITING else "",
+        may_write=may(viewer.principal, Action.ALERT_WRITE),
     )
     return Page("notifications/inbox.html", frame, page)
 

@@ -9,6 +9,18 @@ from __future__ import annotations
 
 from app.notifications.corrections import reevaluate, retract
 from app.notifications.decisions import answer, approvals_needed, approve, close, note_seen
+from app.notifications.notices import note_import
 from app.notifications.raising import RELEASE, raise_alerts
 
-__all__ = ["RELEASE", "answer", "approvals_needed", "approve", "close", "note_seen", "raise_alerts", "reevaluate", "retract"]
+__all__ = [
+    "RELEASE",
+    "answer",
+    "approvals_needed",
+    "approve",
+    "close",
+    "note_import",
+    "note_seen",
+    "raise_alerts",
+    "reevaluate",
+    "retract",
+]

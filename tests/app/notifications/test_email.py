@@ -90,9 +90,9 @@ class Post:
 
 
 @pytest.fixture
-def post(sqlite_database: Any, make_live_context: Any, make_world_of: Any, mailbox: Any) -> Post:
+def post(faults_database: Any, make_live_context: Any, make_world_of: Any, mailbox: Any) -> Post:
     box, url = mailbox
-    context = make_live_context(sqlite_database, smtp_url=url)
+    context = make_live_context(faults_database, smtp_url=url)
     world, client, _, store_report = make_world_of(context)
     return Post(context, world, client, store_report, box)
 

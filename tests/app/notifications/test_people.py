@@ -163,6 +163,7 @@ def test_the_preview_is_the_list_of_what_would_have_been_sent(
 ) -> None:
     clock.forward(days=-40)
     store_report(world.lab, world.substance("old", group="other"), first_in=Scope.REGION)
+    Worker(context, schedule=False).run_due()
     clock.forward(days=40)
     level_1 = store_report(world.lab, world.substance("one", group="other"), first_in=Scope.COUNTRY)
     level_2 = store_report(world.lab, world.substance("two", group="other"), first_in=Scope.REGION)
