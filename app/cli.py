@@ -20,6 +20,7 @@ from app.auth import accounts, management
 from app.auth.cli import account_commands
 from app.auth.permissions import ROLES_OF_KIND, Role
 from app.operations.cli import operator_commands
+from app.operations.rollups_cli import rollup_commands
 from app.persistence import migrations
 from app.persistence.base import new_id
 from app.persistence.models import ApiKey, Organisation
@@ -142,6 +143,7 @@ def worker() -> None:
 
 main.add_command(audit_commands(_database))
 main.add_command(group_commands(_database))
+main.add_command(rollup_commands(_database))
 for _command in operator_commands(_settings, _database):
     main.add_command(_command)
 

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import IO
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from alerts.channels.smtp import SmtpChannel
 from alerts.channels.webhook import WebhookChannel
@@ -38,6 +39,7 @@ from app.notifications.sending import deliver_handler, ping_handler
 from app.notifications.telling import tell_handler
 from app.persistence.models import Task
 from app.persistence.outbox import SqlOutbox
+from app.persistence.rollups import fold_all
 from app.scheduler import Scheduler, tick_handler
 
 log = logging.getLogger("nps.worker")
@@ -45,6 +47,7 @@ log = logging.getLogger("nps.worker")
 CLOCK_TOLERANCE_SECONDS = 30.0
 CLOCK_CHECK_SECONDS = 30.0
 LOCK_RETRY_SECONDS = 0.5
+FOLD_SECONDS = 2.0
 
 
 class Worker:
@@ -143,7 +146,10 @@ class Worker:
                 log.info("worker %s holds the lock; %d tasks taken back from a dead worker", self.owner, recovered)
             if scheduler is not None:
                 scheduler.start()
+            folding = threading.Thread(target=self._fold, name="nps-fold", daemon=True)
+            folding.start()
             self.loop.run()
+            folding.join(FOLD_SECONDS)
         finally:
             if scheduler is not None:
                 scheduler.stop()
@@ -153,6 +159,14 @@ class Worker:
     def run_due(self) -> int:
         """Work off what is due now, in this thread and one by one; the number of tasks."""
         return self.loop.run_due()
+
+    def _fold(self) -> None:
+        """Fold new lines into the counts of detections, until the end. One that fails is made good by the next."""
+        while not self._stopping.wait(FOLD_SECONDS):
+            try:
+                fold_all(self._context.database)
+            except SQLAlchemyError:
+                log.exception("the counts could not be folded; answers stay exact, and the next turn tries again")
 
     def _hold_lock(self) -> IO[str] | None:
         """The open lock file beside the embedded database, once this process holds it; None on PostgreSQL."""

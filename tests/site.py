@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from app import problems
 from app.chemistry import Answer, Identified, Question
 from app.context import AppContext
-from app.persistence.base import Base
+from app.persistence import migrations
 from app.persistence.models import ServiceState
 from app.persistence.session import Database
 from app.settings import Settings
@@ -158,7 +158,7 @@ def make_site(
         database_url=database_url or f"sqlite:///{directory / 'pages.sqlite'}", data_dir=directory, base_url=base_url
     )
     database = Database(settings.resolved_database_url, pool_size=4)
-    Base.metadata.create_all(database.engine)
+    migrations.upgrade(database.engine)
     with database.write() as session:
         fill_world(World(session))
         if demo:

@@ -17,12 +17,22 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    union_all,
 )
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from alerts.values import Scope
 from app.auth.permissions import Principal
-from app.persistence.models import CaseSubstance, Detection, HarmCase, HistoryRecord, Report, Substance
+from app.persistence.models import (
+    CaseSubstance,
+    Detection,
+    DetectionDelta,
+    DetectionPresence,
+    HarmCase,
+    HistoryRecord,
+    Report,
+    Substance,
+)
 from app.regions import WORLD, region_of
 from app.sharing.rows import open_routes, readable_cases, readable_reports
 from chem.values import UN_INSTRUMENTS, Assessment, LegalStatus
@@ -79,6 +89,25 @@ _COLUMNS = (
 )  # fmt: skip
 
 
+def _others() -> ColumnElement[int]:
+    """How many other laboratories found the substance, as far as the laboratory may see; from the counts kept."""
+    cells = union_all(
+        *(
+            select(table.org_id, table.n)
+            .where(
+                table.substance_id == Substance.id,
+                table.org_id != bindparam("org_id"),
+                table.tlp.in_(("CLEAR", "GREEN")),
+                table.test.is_(False),
+            )
+            .correlate(Substance)
+            for table in (DetectionPresence, DetectionDelta)
+        )
+    ).subquery()
+    found = select(cells.c.org_id).group_by(cells.c.org_id).having(func.sum(cells.c.n) > 0).subquery()
+    return select(func.count()).select_from(found).scalar_subquery()
+
+
 def _known(wanted: ColumnElement[bool]) -> Select[Any]:
     """One statement, made once: the substance, and is there an earlier detection of it in country, region, world?"""
     base = and_(
@@ -96,18 +125,7 @@ def _known(wanted: ColumnElement[bool]) -> Select[Any]:
         exists().where(HistoryRecord.substance_key == Substance.key, HistoryRecord.area == area)
         for area in (bindparam("country"), bindparam("region"), literal(WORLD))
     ]
-    others = (
-        select(func.count(Detection.org_id.distinct()))
-        .where(
-            Detection.substance_id == Substance.id,
-            Detection.counted.is_(True),
-            Detection.org_id != bindparam("org_id"),
-            Detection.tlp.in_(("CLEAR", "GREEN")),
-            Detection.test.is_(False),
-        )
-        .scalar_subquery()
-    )
-    wanted_columns: list[Any] = [*_COLUMNS, *columns, others]
+    wanted_columns: list[Any] = [*_COLUMNS, *columns, _others()]
     return select(*wanted_columns).where(wanted)
 
 

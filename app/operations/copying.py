@@ -16,6 +16,7 @@ from app.operations.backup import BackupError, snapshot
 from app.operations.restore import MADE_AT_START, check_empty, load_rows
 from app.operations.rows import Tally, from_line, lines_of, tables, tally_of
 from app.persistence import migrations
+from app.persistence.rollups import fold
 from app.persistence.session import Database
 
 
@@ -48,6 +49,7 @@ def copy(source: Database, target: Database, *, said: Callable[[str, Tally], Non
                     "or they differ; nothing was copied"
                 )
             said(table.name, arrived)
+        fold(new)
     return rows
 
 

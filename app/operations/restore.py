@@ -19,6 +19,7 @@ from app.operations.keys import fingerprint
 from app.operations.rows import FETCH, from_line, tables, tally_of
 from app.persistence import migrations
 from app.persistence.models import Organisation, Report, Subscription
+from app.persistence.rollups import fold
 from app.persistence.session import Database
 
 GENERATION = "feed_generation"
@@ -67,6 +68,7 @@ def restore(database: Database, path: Path, *, secret: bytes | None, rotate: boo
                 with archive.open(member(table.name)) as lines:
                     load_rows(connection, table, (from_line(table, line.decode()) for line in lines))
         _prove(connection, manifest)
+        fold(connection)
     return Restored(manifest=manifest, disabled=_settle(database, rotate=rotate, now=now))
 
 

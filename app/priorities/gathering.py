@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.persistence.models import ActivityReport, CaseSubstance, Detection, HarmCase, Organisation, Report, Sample, Substance
 from app.priorities.ranking import CAUSAL, CONFIDENCE_WEIGHT, Facts, Find, Harm, Subject
+from app.sharing.counts import Cut, counts_of_labels
 
 CONVENTIONS = ("UN-1961", "UN-1971")
 
@@ -25,23 +26,10 @@ def gather(session: Session, cutoff: date, labels: Collection[str]) -> Facts:
 
     Rows of test organisations, and withdrawn or replaced ones, are left out.
     """
-    rows = session.execute(
-        select(Detection.org_id, Detection.country, Detection.substance_id, Detection.month, Detection.confidence, func.count())
-        .join(Substance, Substance.id == Detection.substance_id)
-        .where(
-            Detection.counted.is_(True),
-            Detection.test.is_(False),
-            Detection.relation == "parent",
-            Detection.confidence.in_(tuple(CONFIDENCE_WEIGHT)),
-            Detection.tlp.in_(tuple(labels)),
-            Detection.sampled_on <= cutoff,
-            Substance.ordinary.is_(False),
-        )
-        .group_by(Detection.org_id, Detection.country, Detection.substance_id, Detection.month, Detection.confidence)
-    ).all()
+    rows = _found(session, cutoff, labels)
     counts: dict[tuple[str, str, str, int], dict[str, int]] = defaultdict(dict)
-    for org, country, substance, month, confidence, number in rows:
-        counts[org, country, str(substance), months_before(cutoff, month)][confidence] = number
+    for (org, country, substance, month, confidence), number in rows.items():
+        counts[org, country, substance, months_before(cutoff, month)][confidence] = number
     finds = tuple(
         Find(
             laboratory=org, country=country, substance=substance, month=ago,
@@ -59,6 +47,35 @@ def gather(session: Session, cutoff: date, labels: Collection[str]) -> Facts:
         tested=_tested(session, cutoff, labels),
         reporters=_reporters(session, cutoff, labels),
     )
+
+
+def _found(session: Session, cutoff: date, labels: Collection[str]) -> dict[tuple[str, str, str, str, str], int]:
+    """Detections by laboratory, country, substance, month and confidence: the monthly counts, less what was sampled later.
+
+    What was sampled after a day was received after it as well.
+    """
+    by = ("org_id", "country", "substance_id", "month", "confidence")
+    cut = Cut(months=("", f"{cutoff:%Y-%m}"), confidences=tuple(CONFIDENCE_WEIGHT))
+    cells = counts_of_labels(tuple(labels), by, cut).subquery()
+    query = select(*(cells.c[name] for name in by), cells.c.n).join(Substance, Substance.id == cells.c.substance_id)
+    found = {tuple(row[:5]): row.n for row in session.execute(query.where(Substance.ordinary.is_(False)))}
+    later = (
+        select(*(getattr(Detection, name) for name in by), func.count())
+        .where(
+            Detection.counted.is_(True),
+            Detection.test.is_(False),
+            Detection.relation == "parent",
+            Detection.confidence.in_(tuple(CONFIDENCE_WEIGHT)),
+            Detection.tlp.in_(tuple(labels)),
+            Detection.received_at >= datetime(cutoff.year, cutoff.month, cutoff.day, tzinfo=UTC),
+            Detection.sampled_on > cutoff,
+        )
+        .group_by(*(getattr(Detection, name) for name in by))
+    )
+    for *key, number in session.execute(later):
+        if tuple(key) in found:
+            found[tuple(key)] -= number
+    return {key: number for key, number in found.items() if number}
 
 
 def _subjects(session: Session, wanted: Collection[str]) -> tuple[Subject, ...]:

@@ -16,7 +16,7 @@ from datetime import date
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from app.chemistry import BATCH_DEADLINE_S, Question, answer
 from app.pool import Overrun, Pool, WorkerDied
@@ -81,7 +81,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ask:
+class Ask:
     """One input for a worker."""
 
     index: int
@@ -90,13 +90,13 @@ class _Ask:
     out: str
 
 
-class _Screener:
+class Screener:
     """Runs in a worker: one input to a finished record."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def __call__(self, ask: _Ask) -> tuple[str, Any]:
+    def __call__(self, ask: Ask) -> tuple[str, Any]:
         item = ask.item
         if item.error is not None:
             found = error_record(ask.index, item.name, item.shown, StructureProblem.UNREADABLE, item.error)
@@ -121,8 +121,8 @@ def kind_of(found: dict[str, Any]) -> str:
     return kind
 
 
-def _initialise(editions: tuple[Mapping[str, Any], ...]) -> _Screener:
-    return _Screener(Engine.load(editions=editions))
+def _initialise(editions: tuple[Mapping[str, Any], ...]) -> Screener:
+    return Screener(Engine.load(editions=editions))
 
 
 def check_instruments(engine: Engine, asked: tuple[str, ...] | None) -> None:
@@ -183,7 +183,7 @@ def _run(
     wanted = Wanted(as_of=options.as_of, instruments=options.instruments, analogues=options.analogues)
     pool = Pool(partial(_initialise, options.editions), size=options.workers)
     keeps = options.output is not None and options.out != "xlsx"
-    asks = (_Ask(index, item, wanted, options.out) for index, item in enumerate(items, start=outcome.records))
+    asks = (Ask(index, item, wanted, options.out) for index, item in enumerate(items, start=outcome.records))
     saved = time.monotonic()
     try:
         for asked, answers in _in_order(pool, asks, options.workers):
@@ -207,13 +207,13 @@ def _run(
 _Answers = list[tuple[str, Any]]
 
 
-def _in_order(pool: Pool, asks: Iterator[_Ask], workers: int) -> Iterator[tuple[list[_Ask], _Answers]]:
+def _in_order(pool: Pool, asks: Iterator[Ask], workers: int) -> Iterator[tuple[list[Ask], _Answers]]:
     """Chunks of inputs with their records, in input order, with a bounded number of inputs under way."""
-    pending: deque[tuple[list[_Ask], Future[_Answers]]] = deque()
+    pending: deque[tuple[list[Ask], Future[_Answers]]] = deque()
     with ThreadPoolExecutor(workers) as threads:
         try:
             while chunk := list(islice(asks, CHUNK)):
-                pending.append((chunk, threads.submit(_chunk, pool, chunk)))
+                pending.append((chunk, threads.submit(chunk_of, pool, chunk)))
                 if len(pending) > 2 * workers:
                     asked, future = pending.popleft()
                     yield asked, future.result()
@@ -225,7 +225,8 @@ def _in_order(pool: Pool, asks: Iterator[_Ask], workers: int) -> Iterator[tuple[
                 future.cancel()
 
 
-def _chunk(pool: Pool, chunk: list[_Ask]) -> _Answers:
+def chunk_of(pool: Pool, chunk: list[Ask]) -> _Answers:
+    """What each input counts as and its record, in order, read by one worker of the pool."""
     found: _Answers = []
     deadlines = [BATCH_DEADLINE_S * max(1, len(ask.item.structures)) for ask in chunk]
     for ask, result in zip(chunk, pool.call_each(chunk, deadline_s=deadlines), strict=True):
@@ -257,10 +258,17 @@ def identity_record(engine: Engine, index: int, item: Item) -> dict[str, Any]:
     return head | {"status": "ok", "candidates": found}
 
 
+class Counting(Protocol):
+    """An input that says how far it was read."""
+
+    @property
+    def bytes_read(self) -> int: ...
+
+
 class Progress:
     """One line on a terminal: records, rate and, where the size of the input is known, what remains."""
 
-    def __init__(self, source: Source, size: int | None) -> None:
+    def __init__(self, source: Counting, size: int | None) -> None:
         self._source, self._size = source, size
         self._began = self._shown = time.monotonic()
         self._first: int | None = None

@@ -31,10 +31,17 @@ CUT = " […]"
 NOTICE = "Information, not legal advice; the official text prevails."
 
 
+def one_line(found: dict[str, Any]) -> str:
+    """A record as JSON on one line; what has no place in UTF-8 is replaced."""
+    return json.dumps(found, ensure_ascii=False, separators=(", ", ": ")).encode("utf-8", "replace").decode()
+
+
 def rendered(found: dict[str, Any], out: str) -> Any:
-    """A record in the form its writer takes: the bytes of its line, or the cells of its row."""
+    """A record in the form its writer takes: the bytes of its line, the cells of its row, or (`record`) as it is."""
+    if out == "record":
+        return found
     if out == "ndjson":
-        return (json.dumps(found, ensure_ascii=False, separators=(", ", ": ")) + "\n").encode("utf-8", "replace")
+        return (one_line(found) + "\n").encode()
     row = flat(found)
     return csv_line(row) if out == "csv" else row
 

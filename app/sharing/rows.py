@@ -8,9 +8,9 @@ the sender and to the recipients it named by a sharing group.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import ColumnElement, and_, false, or_, select
+from sqlalchemy import ColumnElement, Select, and_, false, or_, select
 
 from app.auth.permissions import Principal, Role, visible_tlp
 from app.persistence.models import Detection, HarmCase, Organisation, Report
@@ -38,6 +38,49 @@ def single(reader: Principal | None, *, org_id: Any, country: Any, tlp: Any, tes
     return or_(others, org_id == reader.org_id)
 
 
+def named_reports(reader: Principal | None) -> Select[str] | None:
+    """Ids of the RED reports that name the reader; None where the role cannot be named."""
+    if reader is None or reader.role not in NAMEABLE:
+        return None
+    return select(Report.id).where(_named(reader))
+
+
+def readable_cells(reader: Principal | None, cell: Any) -> ColumnElement[bool]:
+    """The rule of `readable_detections` over a table of counts that has all the columns which it asks for."""
+    rows = single(reader, org_id=cell.org_id, country=cell.country, tlp=cell.tlp, test=cell.test)
+    named = named_reports(reader)
+    if named is not None:
+        rows = or_(rows, and_(cell.tlp == "RED", cell.test.is_(False), cell.report_id.in_(named)))
+    return rows
+
+
+def open_cells(reader: Principal | None, cell: Any) -> ColumnElement[bool]:
+    """The cells that the label alone opens, of a table that holds neither RED rows nor those of test organisations."""
+    return cast("ColumnElement[bool]", cell.tlp.in_(labels(reader)))
+
+
+def more_cells(reader: Principal | None, cell: Any) -> list[ColumnElement[bool]]:
+    """The cells that are readable but not open by their label: conditions without overlap, each for an index of its own."""
+    if reader is None or reader.role in AS_PUBLIC:
+        return []
+    closed = or_(cell.tlp.not_in(labels(reader)), cell.test)
+    found = [and_(cell.org_id == reader.org_id, closed)]
+    if reader.role is Role.AUTHORITY:
+        beyond = [label for label in visible_tlp(reader, own_country=True) if label not in labels(reader)]
+        found.append(
+            and_(cell.country == reader.country, cell.tlp.in_(beyond), cell.test.is_(False), cell.org_id != reader.org_id)
+        )
+    named = named_reports(reader)
+    if named is not None:
+        found.append(
+            and_(
+                cell.report_id != "", cell.tlp == "RED", cell.test.is_(False), cell.report_id.in_(named),
+                cell.org_id != reader.org_id,
+            )
+        )  # fmt: skip
+    return found
+
+
 def _named(reader: Principal | None) -> ColumnElement[bool]:
     """RED reports whose sender named a group that the reader's organisation is in. Only roles that read AMBER can be named."""
     if reader is None or reader.role not in NAMEABLE:
@@ -48,8 +91,8 @@ def _named(reader: Principal | None) -> ColumnElement[bool]:
 def readable_detections(reader: Principal | None) -> ColumnElement[bool]:
     """Detections that this reader's answers rest on: those that count (neither withdrawn nor replaced) and may be read."""
     rows = single(reader, org_id=Detection.org_id, country=Detection.country, tlp=Detection.tlp, test=Detection.test)
-    if reader is not None and reader.role in NAMEABLE:
-        named = select(Report.id).where(_named(reader))
+    named = named_reports(reader)
+    if named is not None:
         rows = or_(rows, and_(Detection.tlp == "RED", Detection.test.is_(False), Detection.report_id.in_(named)))
     return and_(Detection.counted, rows)
 

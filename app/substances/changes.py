@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Text, case, cast, func, select
+from sqlalchemy import Integer, and_, case, cast, func, literal, select
 from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal
 from app.persistence.models import Detection, Substance
-from app.sharing.masking import MASKED, SHOWN_CONFIDENCES, Cell, masked_cell, masks_detections
+from app.sharing.counts import Cut, counts
+from app.sharing.masking import MASKED, SHOWN_CONFIDENCES, Cell, counted, masked_cell, masks_detections
 from app.sharing.rows import readable_detections
-from app.substances.queries import existing_substances, months_back, unpublished
+from app.substances.queries import LAST_MONTH, existing_substances, months_back, unpublished
 
 ENOUGH = 24
 
@@ -50,30 +52,22 @@ def recent_changes(session: Session, principal: Principal | None, *, now: dateti
     mask = masks_detections(principal)
     since = now - timedelta(days=days)
     home = principal.country if principal else ""
+    shown = and_(readable_detections(principal), Detection.relation == "parent", Detection.confidence.in_(SHOWN_CONFIDENCES))
     row = session.execute(
         select(
             func.count(),
             func.count(Detection.country.distinct()),
             func.coalesce(func.sum(case((Detection.country == home, 1), else_=0)), 0),
-        ).where(
-            readable_detections(principal),
-            Detection.relation == "parent",
-            Detection.confidence.in_(SHOWN_CONFIDENCES),
-            Detection.received_at >= since,
-        )
+        ).where(shown, Detection.received_at >= since)
     ).one()
-    firsts = (
-        select(Detection.substance_id)
-        .where(
-            readable_detections(principal),
-            Detection.substance_id.is_not(None),
-            Detection.relation == "parent",
-            Detection.confidence.in_(SHOWN_CONFIDENCES),
-        )
-        .group_by(Detection.substance_id)
-        .having(func.min(Detection.received_at) >= since)
+    lately = (
+        select(Detection.substance_id.label("id"))
+        .where(shown, Detection.substance_id.is_not(None), Detection.received_at >= since)
+        .distinct()
         .subquery()
     )
+    earlier = select(literal(1)).where(Detection.substance_id == lately.c.id, shown, Detection.received_at < since)
+    firsts = select(lately.c.id).where(~earlier.correlate(lately).exists()).subquery()
     first_seen = session.scalar(select(func.count()).select_from(firsts)) or 0
     detections = masked_cell(row[0], mask=mask)
     return Changes(
@@ -85,34 +79,27 @@ def recent_changes(session: Session, principal: Principal | None, *, now: dateti
 
 
 def newest_substances(session: Session, principal: Principal | None, *, now: datetime, limit: int) -> tuple[NewSubstance, ...]:
-    """The substances first detected most recently, newest first. One query."""
+    """The substances first detected most recently, newest first by the month of the sample. Two queries."""
     since = months_back(now, 12)[0]
-    first = func.min(Detection.sampled_on).label("first")
-    lately = case((Detection.month >= since, 1))
+    cells = counts(principal, ("substance_id", "month"), Cut()).subquery()
+    first_month, lately = func.min(cells.c.month), cast(func.sum(case((cells.c.month >= since, cells.c.n), else_=0)), Integer)
     rows = session.execute(
-        select(
-            Substance,
-            func.min(Detection.month),
-            func.count(lately),
-            func.count(case((Detection.month >= since, cast(Detection.country, Text))).distinct()),
-        )
-        .join(Detection, Detection.substance_id == Substance.id)
-        .where(
-            readable_detections(principal),
-            Detection.relation == "parent",
-            Detection.confidence.in_(SHOWN_CONFIDENCES),
-            Substance.ordinary.is_(False),
-            Substance.merged_into.is_(None),
-        )
+        select(Substance, first_month, lately)
+        .join(cells, cells.c.substance_id == Substance.id)
+        .where(Substance.ordinary.is_(False), Substance.merged_into.is_(None))
         .group_by(Substance.id)
-        .order_by(first.desc(), Substance.id)
+        .order_by(first_month.desc(), Substance.id.desc())
         .limit(limit)
     ).all()
+    places: Counter[str] = Counter()
+    cut = Cut(substances=[substance.id for substance, *_ in rows], months=(since, LAST_MONTH))
+    for substance_id, _, _ in session.execute(counts(principal, ("substance_id", "country"), cut)):
+        places[substance_id] += 1
     mask = masks_detections(principal)
     groups = [substance.connectivity or substance.id for substance, *_ in rows]
     apart = unpublished(session, principal, groups, now=now) if mask else frozenset()
     found = []
-    for substance, first_month, detections, countries in rows:
+    for substance, month, detections in rows:
         cell = masked_cell(detections, mask=mask)
         if (substance.connectivity or substance.id) in apart:
             cell = MASKED
@@ -122,9 +109,9 @@ def newest_substances(session: Session, principal: Principal | None, *, now: dat
                 name=substance.name,
                 chemical_group=substance.chemical_group,
                 legal_status=substance.legal_status,
-                first_month=first_month,
+                first_month=month,
                 detections=cell,
-                countries=cell if cell.n is None else masked_cell(countries, mask=False),
+                countries=cell if cell.n is None else counted(places[substance.id]),
             )
         )
     return tuple(found)
@@ -144,19 +131,13 @@ def moving_group(session: Session, principal: Principal | None, *, now: datetime
     Growth is judged cautiously: the counts of the earlier year are taken at the upper end of their spread. Two queries at most.
     """
     period = months_back(now, 25)[:-1]
-    last = func.sum(case((Detection.month >= period[12], 1), else_=0))
-    before = func.sum(case((Detection.month < period[12], 1), else_=0))
+    cells = counts(principal, ("substance_id", "month"), Cut(months=(period[0], period[-1]))).subquery()
+    last = cast(func.sum(case((cells.c.month >= period[12], cells.c.n), else_=0)), Integer)
+    before = cast(func.sum(case((cells.c.month < period[12], cells.c.n), else_=0)), Integer)
     rows = session.execute(
         select(Substance.chemical_group, last, before)
-        .join(Detection, Detection.substance_id == Substance.id)
-        .where(
-            readable_detections(principal),
-            Detection.relation == "parent",
-            Detection.confidence.in_(SHOWN_CONFIDENCES),
-            Detection.month >= period[0],
-            Detection.month <= period[-1],
-            Substance.chemical_group != "other",
-        )
+        .join(cells, cells.c.substance_id == Substance.id)
+        .where(Substance.chemical_group != "other")
         .group_by(Substance.chemical_group)
     ).all()
     grown = {group: new / (old + 2 * (old + 1) ** 0.5) for group, new, old in rows if new >= ENOUGH}

@@ -6,7 +6,6 @@ growing number of reporters cannot look like a growing prevalence. Statements fo
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
@@ -15,9 +14,9 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal, Role, visible_tlp
-from app.persistence.models import ActivityReport, Detection
+from app.persistence.models import ActivityReport
+from app.sharing.counts import Cut, counts
 from app.statements.service import current, readable
-from app.substances.queries import detections_of
 
 Z95 = 1.959964
 FEW_TESTS = 50
@@ -89,21 +88,15 @@ def rates_by_month(
 ) -> Rates:
     """Detections per 1,000 tests by month. Two queries."""
     tests = samples_tested(session, principal, months, country=country)
-    query = select(Detection.org_id, Detection.month, func.count()).where(
-        detections_of(principal, substance_ids), Detection.month.in_(months)
-    )
-    if country is not None:
-        query = query.where(Detection.country == country)
-    found: Counter[tuple[str, str]] = Counter()
-    for org, month, n in session.execute(query.group_by(Detection.org_id, Detection.month)):
-        found[org, month] = n
+    cut = Cut(substances=substance_ids, months=(min(months), max(months)), countries=None if country is None else (country,))
+    found = {(org, month): n for org, month, n in session.execute(counts(principal, ("org_id", "month"), cut))}
     rates = []
     for month in months:
         stated = {key: n for key, n in tests.items() if key[1] == month}
         total = sum(stated.values())
         if not total:
             continue
-        detections = sum(found[key] for key in stated)
+        detections = sum(found.get(key, 0) for key in stated)
         low, high = wilson(detections, total)
         rates.append(
             Rate(

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, literal, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, Session, selectinload
+from sqlalchemy import ColumnElement, and_, func, literal, or_, select, union_all
+from sqlalchemy.orm import Session, selectinload
 
 from app.auth.permissions import Principal, Role
 from app.persistence.models import CaseSubstance, Detection, HarmCase, Substance
+from app.regions import region_of
+from app.sharing.counts import Cut, counts
 from app.sharing.masking import (
     MASK_BELOW,
     MASKED,
@@ -33,7 +35,8 @@ from app.sharing.masking import (
 )
 from app.sharing.rows import counted_cases, readable_cases, readable_detections
 
-MOST_LAGS = 2_000
+MOST_LAGS = 500
+LAST_MONTH = "9999-12"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,11 +232,8 @@ def detections_by_month(
 ) -> MonthSeries:
     """Counts by month of the sample, confirmed and probable. Three queries."""
     period = months_back(now, months)
-    rows = session.execute(
-        select(Detection.month, Detection.confidence, Detection.org_id, func.count())
-        .where(detections_of(principal, substance_ids), Detection.month >= period[0], Detection.month <= period[-1])
-        .group_by(Detection.month, Detection.confidence, Detection.org_id)
-    ).all()
+    cut = Cut(substances=substance_ids, months=(period[0], period[-1]))
+    rows = session.execute(counts(principal, ("month", "confidence", "org_id"), cut)).all()
     by_month: Counter[str] = Counter()
     split: Counter[tuple[str, str]] = Counter()
     by_laboratory: dict[str, Counter[str]] = defaultdict(Counter)
@@ -243,11 +243,11 @@ def detections_by_month(
         by_laboratory[org_id][month] += n
 
     mask = masks_detections(principal)
-    reporting = _reporting_months(session, principal, period[0])
-    counts = {month: by_month[month] for month in period if month in reporting}
-    totals = cells(counts, mask=False)
+    reporting = _reporting(session, principal, "month", period[0])
+    known = {month: by_month[month] for month in period if month in reporting}
+    totals = cells(known, mask=False)
     if mask:
-        totals = suppress(counts, _by_country(session, principal, substance_ids, period))[0]
+        totals = suppress(known, _by_country(session, principal, substance_ids, period))[0]
     arriving = _arriving(session, principal, substance_ids, period, now)
     points = []
     for month in period:
@@ -274,28 +274,20 @@ def detections_by_month(
 def _by_country(
     session: Session, principal: Principal | None, substance_ids: Sequence[str], period: Sequence[str]
 ) -> dict[str, int]:
-    return _counts(session, principal, substance_ids, period, Detection.country)
+    return _counts(session, principal, substance_ids, period, "country")
 
 
 def _by_month(
     session: Session, principal: Principal | None, substance_ids: Sequence[str], period: Sequence[str]
 ) -> dict[str, int]:
-    return _counts(session, principal, substance_ids, period, Detection.month)
+    return _counts(session, principal, substance_ids, period, "month")
 
 
 def _counts(
-    session: Session,
-    principal: Principal | None,
-    substance_ids: Sequence[str],
-    period: Sequence[str],
-    column: InstrumentedAttribute[str],
+    session: Session, principal: Principal | None, substance_ids: Sequence[str], period: Sequence[str], column: str
 ) -> dict[str, int]:
-    rows = session.execute(
-        select(column, func.count())
-        .where(detections_of(principal, substance_ids), Detection.month >= period[0], Detection.month <= period[-1])
-        .group_by(column)
-    )
-    return {row[0]: row[1] for row in rows}
+    cut = Cut(substances=substance_ids, months=(period[0], period[-1]))
+    return {row[0]: row[1] for row in session.execute(counts(principal, (column,), cut))}
 
 
 def unpublished(session: Session, principal: Principal | None, groups: Sequence[str], *, now: datetime) -> frozenset[str]:
@@ -306,18 +298,11 @@ def unpublished(session: Session, principal: Principal | None, groups: Sequence[
     """
     period = months_back(now, 36)
     group = func.coalesce(Substance.connectivity, Substance.id)
+    members = select(Substance.id).where(group.in_(groups))
+    found = counts(principal, ("substance_id", "month", "country"), Cut(substances=members, months=(period[0], period[-1])))
+    cells_of = found.subquery()
     rows = session.execute(
-        select(group, Detection.month, Detection.country, func.count())
-        .join(Detection, Detection.substance_id == Substance.id)
-        .where(
-            group.in_(groups),
-            readable_detections(principal),
-            Detection.relation == "parent",
-            Detection.confidence.in_(SHOWN_CONFIDENCES),
-            Detection.month >= period[0],
-            Detection.month <= period[-1],
-        )
-        .group_by(group, Detection.month, Detection.country)
+        select(group, cells_of.c.month, cells_of.c.country, cells_of.c.n).join(Substance, Substance.id == cells_of.c.substance_id)
     )
     months: dict[str, Counter[str]] = defaultdict(Counter)
     countries: dict[str, Counter[str]] = defaultdict(Counter)
@@ -340,10 +325,10 @@ def _part(total: Cell, n: int, *, hide: bool) -> Cell:
     return MASKED if hide else counted(n)
 
 
-def _reporting_months(session: Session, principal: Principal | None, since: str) -> frozenset[str]:
-    """Months in which any report is known of: without one, a count is not zero but no data."""
-    query = select(Detection.month).where(readable_detections(principal), Detection.month >= since).distinct()
-    return frozenset(session.scalars(query))
+def _reporting(session: Session, principal: Principal | None, column: str, since: str) -> frozenset[str]:
+    """Months or countries of which any report is known, also of what was not resolved: else a count is not zero but no data."""
+    cut = Cut(months=(since, LAST_MONTH), confidences=None, relations=None)
+    return frozenset(session.scalars(counts(principal, (column,), cut)))
 
 
 def _arriving(
@@ -353,12 +338,17 @@ def _arriving(
 
     With fewer than 30 earlier detections only the running month counts as unfinished.
     """
-    rows = session.execute(
+    newest = [
         select(Detection.sampled_on, Detection.received_at)
-        .where(detections_of(principal, substance_ids), Detection.received_at >= now - timedelta(days=730))
+        .where(detections_of(principal, (substance_id,)), Detection.received_at >= now - timedelta(days=730))
         .order_by(Detection.received_at.desc())
         .limit(MOST_LAGS)
-    ).all()
+        .subquery()
+        for substance_id in substance_ids
+    ]  # one by one, so that each takes the newest from its index
+    parts = [select(part.c.sampled_on, part.c.received_at) for part in newest]
+    rows = session.execute(union_all(*parts)).all() if parts else []
+    rows = sorted(rows, key=lambda row: row.received_at, reverse=True)[:MOST_LAGS]
     lags = sorted((received.date() - sampled).days for sampled, received in rows)
     unfinished = {period[-1]}
     if len(lags) >= 30:
@@ -375,22 +365,22 @@ def detections_by_country(
 ) -> CountryCounts:
     """Counts by country of the sample, confirmed and probable. Two queries."""
     period = months_back(now, months)
-    rows = session.execute(
-        select(Detection.country, Detection.region, func.count(), func.min(Detection.month), func.max(Detection.month))
-        .where(detections_of(principal, substance_ids), Detection.month >= period[0], Detection.month <= period[-1])
-        .group_by(Detection.country, Detection.region)
-    ).all()
-    reporting = set(
-        session.scalars(select(Detection.country).where(readable_detections(principal), Detection.month >= period[0]).distinct())
-    )
+    cut = Cut(substances=substance_ids, months=(period[0], period[-1]))
+    numbers: Counter[str] = Counter()
+    months_of: dict[str, set[str]] = defaultdict(set)
+    for country, month, n in session.execute(counts(principal, ("country", "month"), cut)):
+        numbers[country] += n
+        months_of[country].add(month)
+    reporting = _reporting(session, principal, "country", period[0])
     mask = masks_detections(principal)
-    counts: dict[str, int] = {row[0]: row[2] for row in rows}
-    found = cells(counts, mask=False)
+    found = cells(numbers, mask=False)
     if mask:
-        found = suppress(counts, _by_month(session, principal, substance_ids, period))[0]
+        found = suppress(numbers, _by_month(session, principal, substance_ids, period))[0]
     listed = [
-        CountryCount(country=country, region=region, total=found[country], first_month=first, last_month=last)
-        for country, region, _, first, last in rows
+        CountryCount(
+            country=country, region=region_of(country), total=found[country], first_month=min(during), last_month=max(during)
+        )
+        for country, during in months_of.items()
     ]
     listed.sort(key=lambda row: (row.total.n is None, -(row.total.n or 0), row.country))
     silent = tuple(sorted(reporting - set(found)))
@@ -403,29 +393,22 @@ def confidence_split(
     """Detections of the last months by confidence, all four grades. One query."""
     grades = ("confirmed", "probable", "tentative", "screening")
     period = months_back(now, months)
-    rows = session.execute(
-        select(Detection.confidence, func.count())
-        .where(
-            detections_of(principal, substance_ids, confidences=grades),
-            Detection.month >= period[0],
-            Detection.month <= period[-1],
-        )
-        .group_by(Detection.confidence)
-    ).all()
-    counts = dict.fromkeys(grades, 0)
+    cut = Cut(substances=substance_ids, months=(period[0], period[-1]), confidences=grades)
+    rows = session.execute(counts(principal, ("confidence",), cut))
+    graded = dict.fromkeys(grades, 0)
     for confidence, n in rows:
-        counts[confidence] = n
+        graded[confidence] = n
     mask = masks_detections(principal)
-    found = cells(counts, mask=mask)
+    found = cells(graded, mask=mask)
     apart = False  # a month of the same series is hidden, so their sum must be
     if mask:
         lately = detections_by_month(session, principal, substance_ids, now=now).points[-months:]
         apart = any(point.total == MASKED for point in lately)
         if any(MASKED in (point.total, point.confirmed, point.probable) for point in lately):
-            found |= {grade: MASKED for grade in SHOWN_CONFIDENCES if counts[grade]}
+            found |= {grade: MASKED for grade in SHOWN_CONFIDENCES if graded[grade]}
     if any(found[grade] == MASKED for grade in SHOWN_CONFIDENCES):
-        found |= {grade: MASKED for grade in SHOWN_CONFIDENCES if counts[grade]}
-    total = masked_cell(sum(counts[grade] for grade in SHOWN_CONFIDENCES), mask=mask)
+        found |= {grade: MASKED for grade in SHOWN_CONFIDENCES if graded[grade]}
+    total = masked_cell(sum(graded[grade] for grade in SHOWN_CONFIDENCES), mask=mask)
     if apart:
         total = MASKED
     return ConfidenceSplit(rows=tuple((grade, found[grade]) for grade in grades), counted=total)
@@ -438,7 +421,7 @@ def cases_of(session: Session, principal: Principal | None, substance_ids: Seque
         .select_from(HarmCase)
         .join(CaseSubstance, CaseSubstance.case_id == HarmCase.id)
         .join(Detection, Detection.id == CaseSubstance.detection_id)
-        .where(Detection.substance_id.in_(substance_ids), readable_detections(principal), counted_cases(principal))
+        .where(CaseSubstance.substance_id.in_(substance_ids), readable_detections(principal), counted_cases(principal))
     ).all()
     mask = not all(row.readable for row in rows)
     seriousness = {row.id: row.seriousness for row in rows}

@@ -6,21 +6,21 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from rapidfuzz import fuzz, process
-from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, Integer, Select, SQLColumnExpression, and_, case, cast, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal
-from app.persistence.models import Detection, Substance, SubstanceName
-from app.sharing.masking import MASK_BELOW, MASKED, SHOWN_CONFIDENCES, Cell, masked_cell, masks_detections
-from app.sharing.rows import readable_detections
-from app.substances.queries import existing_substances, months_back, unpublished
+from app.persistence.models import Substance, SubstanceName
+from app.sharing.counts import Cut, counts
+from app.sharing.masking import MASK_BELOW, MASKED, Cell, counted, masked_cell, masks_detections
+from app.substances.queries import LAST_MONTH, existing_substances, months_back, unpublished
 from chem.names import fold
 
 INCHIKEY = re.compile(r"[A-Z]{14}-[A-Z]{10}-[A-Z]")
@@ -123,8 +123,8 @@ def search_substances(
     limit: int = 50,
     cursor: str | None = None,
 ) -> SubstancePage:
-    """The substances that exist for this reader and meet the filters, of these `ids` alone where given. Three queries at
-    most, four where nothing is found.
+    """The substances that exist for this reader and meet the filters, of these `ids` alone where given. Four queries at
+    most, for masked readers five.
 
     A name that equals the text in its folded form wins over names that contain it, unless `contains`. Raises CursorError.
     """
@@ -147,43 +147,24 @@ def search_substances(
     group = func.coalesce(Substance.connectivity, Substance.id)
     mask = masks_detections(principal)
     period = months_back(now, 12)
-    counts = (
-        select(
-            group.label("group"),
-            func.count().label("detections"),
-            func.count(Detection.country.distinct()).label("countries"),
-            func.max(Detection.month).label("last_month"),
-        )
-        .join(Detection, Detection.substance_id == Substance.id)
-        .where(
-            readable_detections(principal),
-            Detection.relation == "parent",
-            Detection.confidence.in_(SHOWN_CONFIDENCES),
-            Detection.month >= period[0],
-        )
-        .group_by(group)
-        .subquery()
-    )
-    detections: ColumnElement[int] = func.coalesce(counts.c.detections, 0)
-    countries: ColumnElement[int] = func.coalesce(counts.c.countries, 0)
-    by_month = None
-    if mask:  # the order must not tell what is hidden: only months of 5 and more count for it
-        by_month = _large_months(principal, period[0]).subquery()
-        detections = func.coalesce(by_month.c.detections, 0)
-        countries = case((detections < MASK_BELOW, 0), else_=countries)
+    lately = Cut(months=(period[0], LAST_MONTH))
+    number = _by_group(principal, lately, masked=mask).subquery()
+    n: ColumnElement[int] = func.coalesce(number.c.n, 0)
+    ordered: ColumnElement[int] = func.coalesce(number.c.shown, 0)  # the order must not tell what is hidden
     keys: dict[Sort, SQLColumnExpression[Any]] = {
         Sort.NAME: func.lower(Substance.name),
-        Sort.DETECTIONS: detections,
-        Sort.COUNTRIES: countries,
-        Sort.LAST: func.coalesce(counts.c.last_month, ""),
+        Sort.DETECTIONS: ordered,
+        Sort.LAST: func.coalesce(number.c.last_month, ""),
         Sort.NEWEST: Substance.id,
     }
+    rows = select(Substance, n.label("n"), number.c.last_month).outerjoin(number, number.c.group == group)
+    if sort is Sort.COUNTRIES:
+        placed = _countries(principal, lately).subquery()
+        rows = rows.outerjoin(placed, placed.c.group == group)
+        reached: ColumnElement[int] = func.coalesce(placed.c.countries, 0)
+        keys[sort] = case((ordered < MASK_BELOW, 0), else_=reached) if mask else reached
     key = keys[sort]
-    rows = select(
-        Substance, counts.c.detections.label("n"), counts.c.countries.label("c"), counts.c.last_month, key.label("sort_key")
-    ).outerjoin(counts, counts.c.group == group)
-    if by_month is not None:
-        rows = rows.outerjoin(by_month, by_month.c.group == group)
+    rows = rows.add_columns(key.label("sort_key"))
     rows = rows.where(*conditions)
     if cursor:
         value, last_id = _decode(cursor, sort, descending=descending)
@@ -198,12 +179,14 @@ def search_substances(
         found = found[:limit]
         next_cursor = _encode([sort.value, descending, found[-1].sort_key, found[-1].Substance.id])
     near = _near(session, visible, text) if text and not total else ()
-    apart: frozenset[str] = frozenset()
-    if mask and found:
-        groups = [row.Substance.connectivity or row.Substance.id for row in found]
-        apart = unpublished(session, principal, groups, now=now)
+    groups = [row.Substance.connectivity or row.Substance.id for row in found if row.n]
+    members = select(Substance.id).where(group.in_(groups))
+    countries: dict[str, int] = {}
+    if groups:
+        countries = {row[0]: row[1] for row in session.execute(_countries(principal, replace(lately, substances=members)))}
+    apart = unpublished(session, principal, groups, now=now) if mask and groups else frozenset()
     return SubstancePage(
-        items=tuple(_row(row, mask=mask, apart=apart) for row in found),
+        items=tuple(_row(row, countries, mask=mask, apart=apart) for row in found),
         total=total,
         next_cursor=next_cursor,
         exact=exact,
@@ -211,28 +194,39 @@ def search_substances(
     )
 
 
-def _large_months(principal: Principal | None, since: str) -> Select[Any]:
-    """Detections of each connectivity group since a month, without the months of fewer than 5."""
+def _by_group(principal: Principal | None, cut: Cut, *, masked: bool) -> Select[Any]:
+    """By connectivity group: detections, the same without months of fewer than 5 where `masked`, and the last month."""
+    cells = counts(principal, ("substance_id", "month"), cut).subquery()
     group = func.coalesce(Substance.connectivity, Substance.id).label("group")
     months = (
-        select(group, func.count().label("n"))
-        .join(Detection, Detection.substance_id == Substance.id)
-        .where(
-            readable_detections(principal),
-            Detection.relation == "parent",
-            Detection.confidence.in_(SHOWN_CONFIDENCES),
-            Detection.month >= since,
-        )
-        .group_by(group, Detection.month)
-        .having(func.count() >= MASK_BELOW)
+        select(group, cells.c.month, func.sum(cells.c.n).label("n"))
+        .join(Substance, Substance.id == cells.c.substance_id)
+        .group_by(group, cells.c.month)
         .subquery()
     )
-    return select(months.c.group, func.sum(months.c.n).label("detections")).group_by(months.c.group)
+    shown = case((months.c.n >= MASK_BELOW, months.c.n), else_=0) if masked else months.c.n
+    return select(
+        months.c.group,
+        cast(func.sum(months.c.n), Integer).label("n"),
+        cast(func.sum(shown), Integer).label("shown"),
+        func.max(months.c.month).label("last_month"),
+    ).group_by(months.c.group)
 
 
-def _row(row: Any, *, mask: bool, apart: frozenset[str]) -> SubstanceRow:
+def _countries(principal: Principal | None, cut: Cut) -> Select[str, int]:
+    """By connectivity group: how many countries have a detection."""
+    cells = counts(principal, ("substance_id", "country"), cut).subquery()
+    group = func.coalesce(Substance.connectivity, Substance.id).label("group")
+    return (
+        select(group, func.count(cells.c.country.distinct()).label("countries"))
+        .join(Substance, Substance.id == cells.c.substance_id)
+        .group_by(group)
+    )
+
+
+def _row(row: Any, reached: Mapping[str, int], *, mask: bool, apart: frozenset[str]) -> SubstanceRow:
     substance: Substance = row.Substance
-    detections = masked_cell(row.n or 0, mask=mask)
+    detections = masked_cell(row.n, mask=mask)
     if (substance.connectivity or substance.id) in apart:
         detections = MASKED
     hidden = detections.n is None
@@ -244,7 +238,7 @@ def _row(row: Any, *, mask: bool, apart: frozenset[str]) -> SubstanceRow:
         legal_status=substance.legal_status,
         matches=tuple(substance.matches),
         detections=detections,
-        countries=detections if hidden else masked_cell(row.c or 0, mask=False),
+        countries=detections if hidden else counted(reached.get(substance.connectivity or substance.id, 0)),
         last_month=row.last_month,
         inchikey=substance.inchikey,
         created_at=substance.created_at,

@@ -11,11 +11,12 @@ import sys
 
 import rdkit
 
-from tests.bench import chem, imports, intake, screening, signals
+from tests.bench import chem, cluster, imports, intake, screening, signals
 
 BENCHES = {
     "chem": chem.main,
     "screening": screening.main,
+    "cluster": cluster.main,
     "imports": imports.main,
     "intake": intake.main,
     "signals": signals.main,

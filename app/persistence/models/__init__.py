@@ -27,6 +27,7 @@ from app.persistence.models.reports import (
     ReportVersion,
     Sample,
 )
+from app.persistence.models.rollups import DetectionCell, DetectionDelta, DetectionPresence, PlaceMonth, SubstanceMonth
 from app.persistence.models.sharing import LabelConsent, SharingGroup, SharingGroupMember
 from app.persistence.models.statistics import (
     ActivityReport,
@@ -64,6 +65,9 @@ __all__ = [
     "CaseSubstance",
     "CurationItem",
     "Detection",
+    "DetectionCell",
+    "DetectionDelta",
+    "DetectionPresence",
     "Dossier",
     "DossierNote",
     "FeedItem",
@@ -82,6 +86,7 @@ __all__ = [
     "Measure",
     "Organisation",
     "Person",
+    "PlaceMonth",
     "Report",
     "ReportDraft",
     "ReportVersion",
@@ -96,6 +101,7 @@ __all__ = [
     "Subscription",
     "Substance",
     "SubstanceEvent",
+    "SubstanceMonth",
     "SubstanceName",
     "Task",
     "WebSession",

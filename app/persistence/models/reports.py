@@ -140,7 +140,7 @@ class Detection(Base):
         Index(None, "report_id"),
         Index("ix_detection_first", "substance_id", "region", "country", "counted"),
         Index("ix_detection_series", "substance_id", "month", "country"),
-        Index("ix_detection_country_month", "country", "month"),
+        Index(None, "substance_id", "received_at"),
         Index(None, "received_at"),
     )
 
@@ -181,13 +181,14 @@ class HarmCase(Base):
 
 
 class CaseSubstance(Base):
-    """The part a detection played in a case."""
+    """The part a detection played in a case. `substance_id` repeats the detection's; a trigger of the database keeps it."""
 
     __tablename__ = "case_substance"
 
     case_id: Mapped[str] = mapped_column(ForeignKey("harm_case.id"), primary_key=True)
     detection_id: Mapped[str] = mapped_column(ForeignKey("detection.id"), primary_key=True)
     role: Mapped[str] = mapped_column(String(16))
+    substance_id: Mapped[str | None] = mapped_column(Id, index=True)
 
     case: Mapped[HarmCase] = relationship(lazy="raise", back_populates="substances")
     detection: Mapped[Detection] = relationship(lazy="raise")

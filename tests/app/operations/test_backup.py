@@ -37,6 +37,7 @@ from app.persistence.models import (
     Subscription,
     Substance,
 )
+from app.persistence.rollups import differences
 from app.persistence.session import Database
 from app.settings import Settings
 from tests.conftest import NOW, Service
@@ -113,6 +114,9 @@ def test_a_restore_gives_the_same_hashes_of_reports_alerts_and_audit_chain(
         assert verify(session).last == verify(original).last
         assert session.scalar(select(Substance.merged_into).where(Substance.merged_into.is_not(None))) is not None
     assert done.disabled == 0
+    assert list(differences(restored)) == []
+    with restored.engine.connect() as connection:
+        assert connection.scalar(text("SELECT sum(n) FROM detection_cell")) == 8  # derived anew, and folded
 
 
 def test_an_installation_moves_to_another_database_with_every_row(busy: Service, another: Callable[[str], Database]) -> None:

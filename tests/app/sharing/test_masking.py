@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
-from app.persistence.base import Base
+from app.persistence import migrations
 from app.persistence.models import Substance
 from app.persistence.session import Database
 from app.sharing.masking import MASK_BELOW, MASKED, Cell, suppress
@@ -87,7 +87,7 @@ def test_nothing_is_hidden_where_every_count_is_large_or_zero() -> None:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     database = Database(f"sqlite:///{tmp_path / 'masking.sqlite'}", pool_size=2)
-    Base.metadata.create_all(database.engine)
+    migrations.upgrade(database.engine)
     with Session(database.engine) as session:
         yield World(session)
     database.dispose()

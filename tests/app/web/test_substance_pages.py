@@ -231,8 +231,8 @@ def test_the_number_of_queries_does_not_grow_with_the_data(site: FastAPI, as_rol
     # session; substance, names, group; month counts, reporting months, lags; countries, reporting countries; confidence; cases;
     # tests done and their laboratories; alerts, their count; the demonstration mark
     assert first == second == 16
-    # session; rows; count; the demonstration mark
-    assert listed == 4
+    # session; rows; count; countries of the rows; the demonstration mark
+    assert listed == 5
 
 
 def test_the_weekly_series_says_what_was_expected_and_why_it_fired(as_role: dict[str, TestClient]) -> None:

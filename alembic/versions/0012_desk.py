@@ -1,6 +1,6 @@
-"""Jobs that a person follows, lags by country, drafts of reports, and a way to one country's months
+"""Jobs that a person follows, lags by country, drafts of reports
 
-Revision: 0011_desk, after 0010_dossiers
+Revision: 0012_desk, after 0011_rollups
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from sqlalchemy.dialects import postgresql
 
 from alembic import op
 
-revision = "0011_desk"
-down_revision = "0010_dossiers"
+revision = "0012_desk"
+down_revision = "0011_rollups"
 branch_labels = None
 depends_on = None
 
@@ -57,11 +57,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["person_id"], ["person.id"], name=op.f("fk_report_draft_person_id_person"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("person_id", name=op.f("pk_report_draft")),
     )
-    op.create_index("ix_detection_country_month", "detection", ["country", "month"])
 
 
 def downgrade() -> None:
-    op.drop_index("ix_detection_country_month", "detection")
     op.drop_table("report_draft")
     op.drop_table("lag")
     op.drop_table("job")

@@ -1,0 +1,100 @@
+"""Counts of detections over what a reader may see, from the tables kept beside the detections: exactly the count of the rows.
+
+A question names what it groups by and what it is cut to; the smallest table that knows these columns answers it, and where that
+table holds only what the label opens, the cells which the reader may see besides come from the full one. Lines that are not
+folded yet are always added. Every sum is above zero: a cell that a withdrawal brought to nothing is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sqlalchemy import ColumnElement, Integer, Select, Subquery, and_, cast, func, select, union_all
+
+from app.auth.permissions import Principal
+from app.persistence.models import DetectionCell, DetectionDelta, DetectionPresence, PlaceMonth, SubstanceMonth
+from app.sharing.masking import SHOWN_CONFIDENCES
+from app.sharing.rows import more_cells, open_cells, readable_cells
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """What a count is cut to. None: everything. `months` are the first and the last; `substances` may be a select of ids."""
+
+    substances: Sequence[str] | Select[str] | None = None
+    months: tuple[str, str] | None = None
+    countries: Sequence[str] | None = None
+    contexts: Sequence[str] | None = None
+    confidences: Sequence[str] | None = SHOWN_CONFIDENCES
+    relations: Sequence[str] | None = ("parent",)
+
+    def columns(self) -> set[str]:
+        return {_COLUMN[field.name] for field in fields(self) if getattr(self, field.name) is not None}
+
+    def conditions(self, table: Any) -> list[ColumnElement[bool]]:
+        found = [
+            getattr(table, _COLUMN[name]).in_(value)
+            for name in ("substances", "countries", "contexts", "confidences", "relations")
+            if (value := getattr(self, name)) is not None
+        ]
+        if self.months is not None:
+            found += [table.month >= self.months[0], table.month <= self.months[1]]
+        return found
+
+
+_COLUMN = {
+    "substances": "substance_id",
+    "months": "month",
+    "countries": "country",
+    "contexts": "context",
+    "confidences": "confidence",
+    "relations": "relation",
+}
+
+
+def counts(reader: Principal | None, by: Sequence[str], cut: Cut) -> Select[Any]:
+    """Rows of the columns in `by` and their count `n`, in no order. `substance_id` is empty for what was not resolved.
+
+    Columns: substance_id, month, country, org_id, context, confidence, relation, tlp.
+    """
+    cells = _cells(reader, by, cut)
+    total = cast(func.sum(cells.c.n), Integer)
+    columns = [cells.c[name] for name in by]
+    return select(*columns, total.label("n")).group_by(*columns).having(total > 0)
+
+
+def counts_of_labels(labels: Sequence[str], by: Sequence[str], cut: Cut) -> Select[Any]:
+    """The same over the rows with one of these labels, none of a test organisation: for what is nobody's view in particular."""
+    parts = []
+    for source in (DetectionDelta, DetectionCell):
+        columns = (getattr(source, name) for name in by)
+        parts.append(select(*columns, source.n).where(source.tlp.in_(labels), source.test.is_(False), *cut.conditions(source)))
+    cells = union_all(*parts).subquery("cells")
+    total = cast(func.sum(cells.c.n), Integer)
+    return select(*(cells.c[name] for name in by), total.label("n")).group_by(*(cells.c[name] for name in by)).having(total > 0)
+
+
+def _cells(reader: Principal | None, by: Sequence[str], cut: Cut) -> Subquery:
+    wanted = {*by, *cut.columns()}
+    table = _smallest(wanted)
+
+    def part(source: Any, rule: ColumnElement[bool]) -> Select[Any]:
+        return select(*(getattr(source, name) for name in by), source.n).where(rule, *cut.conditions(source))
+
+    parts = [part(DetectionDelta, readable_cells(reader, DetectionDelta))]
+    if table in (SubstanceMonth, PlaceMonth):
+        parts.append(part(table, open_cells(reader, table)))
+        resolved = DetectionCell.substance_id != "" if table is SubstanceMonth else DetectionCell.n != 0
+        parts += [part(DetectionCell, and_(rule, resolved)) for rule in more_cells(reader, DetectionCell)]
+    else:
+        parts.append(part(table, readable_cells(reader, table)))
+    return union_all(*parts).subquery("cells")
+
+
+def _smallest(wanted: set[str]) -> Any:
+    for table in (DetectionPresence, SubstanceMonth, PlaceMonth):
+        if wanted <= set(table.__table__.columns.keys()) and not (table is SubstanceMonth and "substance_id" not in wanted):
+            return table
+    return DetectionCell
