@@ -44,8 +44,8 @@ def upgrade() -> None:
         sa.Column("labels", sa.String(length=60), nullable=False),
         sa.Column("step", sa.String(length=16), nullable=False),
         sa.Column("number", sa.Integer(), nullable=False),
-        sa.Column("median", sa.Float(), nullable=False),
-        sa.Column("p90", sa.Float(), nullable=False),
+        sa.Column("median", sa.Double(), nullable=False),
+        sa.Column("p90", sa.Double(), nullable=False),
         sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("country", "labels", "step", name=op.f("pk_lag")),
     )

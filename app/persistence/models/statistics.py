@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Float, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import Double, Float, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.persistence.base import Base, Id, Json, new_id
@@ -267,8 +267,8 @@ class Lag(Base):
     labels: Mapped[str] = mapped_column(String(60), primary_key=True)
     step: Mapped[str] = mapped_column(String(16), primary_key=True)
     number: Mapped[int]
-    median: Mapped[float]
-    p90: Mapped[float]
+    median: Mapped[float] = mapped_column(Double)
+    p90: Mapped[float] = mapped_column(Double)
     made_at: Mapped[datetime]
 
 
