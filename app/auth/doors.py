@@ -72,6 +72,7 @@ DOORS: Mapping[str, Door] = {
     "GET /v1/imports/{import_id}": _for(Action.IMPORT, Rows.OWN),
     "GET /v1/imports/{import_id}/rejects": _for(Action.IMPORT, Rows.OWN),
     "POST /v1/imports/{import_id}/start": _for(Action.IMPORT, Rows.OWN),
+    "GET /metrics": _for(Action.OPERATE, Rows.INSTALLATION),
     # tests done, totals, incidents
     "POST /v1/activity-reports": _for(Action.ACTIVITY_SEND, Rows.OWN),
     "GET /v1/activity-reports": _for(Action.ACTIVITY_READ, Rows.STATEMENTS),
