@@ -15,6 +15,7 @@ from app.dossiers import pages as dossier_pages
 from app.imports import pages as import_pages
 from app.intake import form_pages
 from app.intake import pages as intake_pages
+from app.law import draft_pages
 from app.law import pages as law_pages
 from app.notifications import contact_pages, coverage_pages, link_pages, measure_pages, notice_pages, subscription_pages
 from app.notifications import pages as alert_pages
@@ -54,6 +55,7 @@ ROUTERS = (
     intake_pages.router,
     screening_pages.router,
     law_pages.router,
+    draft_pages.router,
 )
 
 
