@@ -51,7 +51,9 @@ def preview(session: Session, principal: Principal, wish: FilterIn, tlp_max: str
         types=frozenset(wish.types),
         min_level=wish.min_level,
     )
-    rows = session.execute(queries.visible(session, principal).where(Alert.issued_at >= since).order_by(Alert.issued_at.desc(), Alert.id.desc()))
+    rows = session.execute(
+        queries.visible(session, principal).where(Alert.issued_at >= since).order_by(Alert.issued_at.desc(), Alert.id.desc())
+    )
     found = [queries.Found(row[0], row[1]) for row in rows]
     heard = (
         one for one in found if hears(queries.facts_of(one.alert, one.revision, one.alert.substance), reader, chosen, "full")

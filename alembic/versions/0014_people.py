@@ -6,8 +6,8 @@ import sqlalchemy as sa
 
 from alembic import op
 
-revision = "0013_people"
-down_revision = "0012_claims"
+revision = "0014_people"
+down_revision = "0013_claims"
 branch_labels = None
 depends_on = None
 

@@ -6,8 +6,8 @@ import sqlalchemy as sa
 
 from alembic import op
 
-revision = "0012_claims"
-down_revision = "0011_rollups"
+revision = "0013_claims"
+down_revision = "0012_desk"
 branch_labels = None
 depends_on = None
 
