@@ -29,6 +29,7 @@ from app.context import AppContext
 from app.curation.service import curate_handler
 from app.dossiers.keeping import dossier_handler
 from app.imports.jobs import import_handler
+from app.law.drafts import impact_handler
 from app.law.follow import Follower
 from app.law.rescreen import rescreen_handler
 from app.notifications.escalation import escalate_handler, remind_handler
@@ -105,6 +106,7 @@ class Worker:
             "remind": remind_handler(self._context, mail),
             "confirm": confirm_handler(self._context, mail),
             "digest": digest_handler(self._context, mail),
+            "impact": impact_handler(self._context, self.store.renew),
             "rescreen": rescreen_handler(self._context, self.store.renew),
             "ping": ping,
             "heartbeat": ping,
