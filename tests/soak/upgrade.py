@@ -99,7 +99,7 @@ def upgrade(commit: str, seconds: float) -> bool:
         senders = [Sender(scene.base, lab, "OLD"), Sender(f"http://127.0.0.1:{new_port}", lab, "NEW")]
         with old.going("serve", "--port", str(old_port), "--no-worker"), old.going("worker") as old_worker:
             wait_for_service(scene.base, 120)
-            endpoint = subscribe(scene, recorder)
+            endpoint = subscribe(scene, recorder, seconds=180)
             senders[0].start(pause=0.05)
             time.sleep(seconds)
             taken = len(senders[0].acknowledged)
