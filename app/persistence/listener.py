@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 
 log = logging.getLogger("nps.worker")
 
-CHANNEL = "nps_task"  # a trigger on the table notifies it, see migration 0013
+CHANNEL = "nps_task"  # a trigger on the table notifies it, see migration 0014
 LOOK_SECONDS = 1.0
 AGAIN_SECONDS = 5.0
 

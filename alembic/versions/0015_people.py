@@ -6,8 +6,8 @@ import sqlalchemy as sa
 
 from alembic import op
 
-revision = "0014_people"
-down_revision = "0013_claims"
+revision = "0015_people"
+down_revision = "0014_claims"
 branch_labels = None
 depends_on = None
 

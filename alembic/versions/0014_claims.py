@@ -6,8 +6,8 @@ import sqlalchemy as sa
 
 from alembic import op
 
-revision = "0013_claims"
-down_revision = "0012_desk"
+revision = "0014_claims"
+down_revision = "0013_last_seen"
 branch_labels = None
 depends_on = None
 
