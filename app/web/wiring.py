@@ -12,6 +12,8 @@ from app.auth.throttle import SignInThrottle
 from app.context import AppContext
 from app.curation import pages as curation_pages
 from app.dossiers import pages as dossier_pages
+from app.explore import pages as explore_pages
+from app.explore import records as explore_records
 from app.imports import pages as import_pages
 from app.intake import form_pages
 from app.intake import pages as intake_pages
@@ -36,6 +38,8 @@ ROUTERS = (
     overview.router,
     substance_pages.router,
     priority_pages.router,
+    explore_pages.router,
+    explore_records.router,
     dossier_pages.router,
     structure_pages.router,
     signal_pages.router,

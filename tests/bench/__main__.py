@@ -11,7 +11,7 @@ import sys
 
 import rdkit
 
-from tests.bench import chem, cluster, imports, intake, screening, signals
+from tests.bench import chem, cluster, imports, intake, pages, screening, signals
 
 BENCHES = {
     "chem": chem.main,
@@ -20,6 +20,7 @@ BENCHES = {
     "imports": imports.main,
     "intake": intake.main,
     "signals": signals.main,
+    "pages": pages.main,
 }
 
 

@@ -27,7 +27,14 @@ from app.persistence.models.reports import (
     ReportVersion,
     Sample,
 )
-from app.persistence.models.rollups import DetectionCell, DetectionDelta, DetectionPresence, PlaceMonth, SubstanceMonth
+from app.persistence.models.rollups import (
+    DetectionCell,
+    DetectionDelta,
+    DetectionPresence,
+    PlaceMonth,
+    ReportingMonth,
+    SubstanceMonth,
+)
 from app.persistence.models.sharing import LabelConsent, SharingGroup, SharingGroupMember
 from app.persistence.models.statistics import (
     ActivityReport,
@@ -84,6 +91,7 @@ __all__ = [
     "PlaceMonth",
     "Report",
     "ReportVersion",
+    "ReportingMonth",
     "Sample",
     "ScheduleEdition",
     "SeriesEvaluation",

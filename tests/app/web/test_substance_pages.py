@@ -201,7 +201,7 @@ def test_the_picture_for_download_stands_alone(as_role: dict[str, TestClient]) -
     assert "var(" not in answer.text
     assert "Synthetic demonstration data" in answer.text
     assert "Counts reflect who tested what." in answer.text
-    assert "Dark blue: Confirmed; Light blue: Probable; Hatched: [x] no data" in answer.text
+    assert "Dark blue: Confirmed; Light blue: Probable; Frame: Expected, 95 %; Hatched: [x] no data" in answer.text
     ElementTree.fromstring(answer.text)
     assert "<pattern" in answer.text
     assert as_role["lab"].get(f"{page}/detections-by-nothing.svg").status_code == 404
