@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 LOCK   := uv pip compile --quiet --generate-hashes --no-header --no-annotate --universal --python-version 3.11 pyproject.toml
 
-.PHONY: help setup setup-test demo test check format bench soak hostile lock clean
+.PHONY: help setup setup-test demo test check format bench soak image hostile lock clean
 
 help:
 	@echo "make setup   install the service into $(VENV) (nps is then $(BIN)/nps)"
@@ -13,7 +13,8 @@ help:
 	@echo "make check   the fast checks only: format, lint, types, import directions"
 	@echo "make bench   print speed and memory as ratios, side by side in one run"
 	@echo "make soak    kill every process at random moments, KILLS=200 times on each database, or for MINUTES; counts what was lost"
-	@echo "make hostile  send 10,000 generated inputs to a server of its own and time another client meanwhile"
+	@echo "make image   run the steps of the Dockerfile in an empty folder without a container engine, and start what they leave"
+	@echo "make hostile send 10,000 generated inputs to a server of its own and time another client meanwhile"
 	@echo "make lock    renew the locked dependencies (needs uv)"
 
 setup: $(VENV)/.installed
@@ -57,6 +58,9 @@ bench: setup-test
 
 soak: setup-test
 	$(BIN)/python -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(KILLS),--kills $(KILLS))
+
+image: setup-test
+	$(BIN)/python -m tests.image
 
 hostile: setup-test
 	$(BIN)/python -m tests.hostile

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from app.observability.metrics import STRUCTURE_SECONDS
 from app.opsin import Translator
 from app.pool import Overrun, Pool, WorkerDied
 from chem.engine import Engine
@@ -218,7 +219,8 @@ class Chemistry:
             if known is not None:
                 self._cache.move_to_end(key)
                 return known
-        found = self._ask(question, SINGLE_DEADLINE_S)
+        with STRUCTURE_SECONDS.time():
+            found = self._ask(question, SINGLE_DEADLINE_S)
         if found.problem is not StructureProblem.TIMEOUT:
             with self._lock:
                 self._cache[key] = found

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import getpass
 import json
-import logging
 import os
 import sys
+import tempfile
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from app.audit.cli import audit_commands
 from app.auth import accounts, management
 from app.auth.cli import account_commands
 from app.auth.permissions import ROLES_OF_KIND, Role
+from app.observability.cli import metrics_group
+from app.observability.logs import configure
 from app.operations.cli import operator_commands
 from app.operations.rollups_cli import rollup_commands
 from app.persistence import migrations
@@ -56,12 +58,18 @@ def _database() -> Database:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="nps-early-warning")
 @click.option("--verbose", is_flag=True, help="Log what happens, to standard error.")
-def main(verbose: bool) -> None:
+@click.option(
+    "--log",
+    type=click.Choice(["text", "json"]),
+    envvar="NPS_LOG",
+    default="text",
+    show_default=True,
+    help="Logs on standard error: text with warnings, or every event as a line of JSON with its ids.",
+)
+def main(verbose: bool, log: str) -> None:
     """Early-warning service for new psychoactive substances."""
-    level = logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    # httpx writes every URL at INFO; a webhook's address is its owner's secret
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    configure(as_json=log == "json", verbose=verbose)
+    os.environ["NPS_LOG"] = log  # for the processes of `serve --workers`
     command = click.get_current_context()
     user = getpass.getuser()
     command.with_resource(tracing(Trace(request_id=new_id(), actor=f"cli:{user}"[:80], door=f"nps {command.invoked_subcommand}")))
@@ -89,8 +97,12 @@ def _serve(settings: Settings, *, host: str, port: int, workers: int, run_worker
     options: dict[str, Any] = {
         "host": host, "port": port, "access_log": False, "server_header": False, "timeout_graceful_shutdown": 25,
     }  # fmt: skip
+    if os.environ.get("NPS_LOG") == "json":
+        options["log_config"] = None  # its lines go the way of all others
     try:
         if workers > 1:
+            # one folder in which the processes keep their counters, so that /metrics adds them up
+            os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="nps-metrics-"))
             factory = "app.main:app_from_environment" if run_worker else "app.main:app_without_worker"
             uvicorn.run(factory, factory=True, workers=workers, **options)
         else:
@@ -129,8 +141,12 @@ def migrate() -> None:
 
 
 @main.command()
-def worker() -> None:
+@click.option("--metrics-port", type=click.IntRange(1, 65535), help="Serve this worker's metrics on 127.0.0.1 at /metrics.")
+@click.option("--metrics-host", default="127.0.0.1", show_default=True, help="Where --metrics-port listens.")
+def worker(metrics_port: int | None, metrics_host: str) -> None:
     """Carry alerts and run the scheduler as a process of its own."""
+    from prometheus_client import start_http_server
+
     from app.main import NotMigrated, build_context
     from app.worker import run_until_stopped
 
@@ -138,11 +154,14 @@ def worker() -> None:
         context = build_context(_settings(), chemistry_workers=0)
     except (NotMigrated, DurabilityError, ChemError, ValueError) as error:
         raise click.ClickException(str(error)) from error
+    if metrics_port is not None:
+        start_http_server(metrics_port, addr=metrics_host)
     run_until_stopped(context)
 
 
 main.add_command(audit_commands(_database))
 main.add_command(group_commands(_database))
+main.add_command(metrics_group)
 main.add_command(rollup_commands(_database))
 for _command in operator_commands(_settings, _database):
     main.add_command(_command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,6 +29,8 @@ from app.law.editions import note_editions
 from app.law.follow import Follower
 from app.law.loaded import refresh, stored_editions
 from app.notifications import api as notifications_api
+from app.observability import api as observability_api
+from app.observability.logs import configure
 from app.persistence import migrations
 from app.persistence.session import Database
 from app.priorities import api as priorities_api
@@ -122,6 +125,7 @@ def create_app(settings: Settings, *, context: AppContext | None = None, run_wor
         suspects_api,
         law_api,
         audit_api,
+        observability_api,
         notifications_api,
     ):
         app.include_router(module.router)
@@ -148,8 +152,11 @@ def _health(app: FastAPI, context: AppContext) -> None:
 
 def app_from_environment() -> FastAPI:
     """For uvicorn's `--factory`: settings from the environment, worker in process."""
+    configure(as_json=os.environ.get("NPS_LOG") == "json", verbose=False)
     return create_app(Settings(), run_worker=True)
 
 
 def app_without_worker() -> FastAPI:
+    """The same without a worker."""
+    configure(as_json=os.environ.get("NPS_LOG") == "json", verbose=False)
     return create_app(Settings(), run_worker=False)

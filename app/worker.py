@@ -22,12 +22,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from alerts.channels.smtp import SmtpChannel
 from alerts.channels.webhook import WebhookChannel
-from alerts.outbox import CONCURRENCY, DeliveryLoop, Handler
+from alerts.errors import ChannelError
+from alerts.outbox import CONCURRENCY, DeliveryLoop, Handler, Result, TaskItem
 from alerts.retry import BreakerPolicy, RetryPolicy
 from app.context import AppContext
 from app.curation.service import curate_handler
 from app.dossiers.keeping import dossier_handler
 from app.imports.jobs import import_handler
+from app.law.drafts import impact_handler
 from app.law.follow import Follower
 from app.law.rescreen import rescreen_handler
 from app.notifications.escalation import escalate_handler, remind_handler
@@ -36,6 +38,7 @@ from app.notifications.fanout import fanout_handler, publish_handler
 from app.notifications.mailing import confirm_handler, digest_handler, smtp_channel
 from app.notifications.sending import deliver_handler, ping_handler
 from app.notifications.telling import tell_handler
+from app.observability.metrics import TASK_SECONDS
 from app.persistence.models import Task
 from app.persistence.outbox import SqlOutbox
 from app.persistence.rollups import fold_all
@@ -74,7 +77,7 @@ class Worker:
         channel = channel or WebhookChannel(allow=context.settings.egress_allow)
         self.loop = DeliveryLoop(
             store=self.store,
-            handlers=self._handlers(channel),
+            handlers={topic: timed(topic, handler) for topic, handler in self._handlers(channel).items()},
             owner=self.owner,
             now=context.now,
             concurrency=concurrency,
@@ -103,6 +106,7 @@ class Worker:
             "remind": remind_handler(self._context, mail),
             "confirm": confirm_handler(self._context, mail),
             "digest": digest_handler(self._context, mail),
+            "impact": impact_handler(self._context, self.store.renew),
             "rescreen": rescreen_handler(self._context, self.store.renew),
             "ping": ping,
             "heartbeat": ping,
@@ -198,6 +202,29 @@ class Worker:
         if not self._clock_fine:
             log.error("this host's clock differs from the database's by %.0f s; nothing is sent from here until it is set", off)
         return self._clock_fine
+
+
+def timed(topic: str, handler: Handler) -> Handler:
+    """The handler with its time, outcome and ids counted and told."""
+
+    def handle(task: TaskItem) -> Result:
+        began, outcome = time.perf_counter(), "error"
+        try:
+            result = handler(task)
+            outcome = result.outcome
+            return result
+        except ChannelError as error:
+            outcome = error.outcome
+            raise
+        finally:
+            seconds = time.perf_counter() - began
+            TASK_SECONDS.labels(topic, outcome).observe(seconds)
+            if log.isEnabledFor(logging.INFO):
+                told = {"task": task.id, "topic": topic, "outcome": outcome, "ms": round(1000 * seconds, 1)}
+                alert = task.payload.get("alert") or task.payload.get("alert_id")
+                log.info("task %s %s", topic, outcome, extra=told | ({"alert": alert} if alert else {}))
+
+    return handle
 
 
 def workers_due(context: AppContext) -> Sequence[str]:

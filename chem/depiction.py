@@ -39,6 +39,11 @@ def depict_svg(smiles: str, atoms: tuple[int, ...] = (), *, width: int = 320, he
     if mol is None or mol.GetNumAtoms() == 0:
         raise StructureError(StructureProblem.UNREADABLE, "the structure to draw cannot be read")
     _plain_sulfoxides(mol)
+    return draw_svg(mol, atoms, width=width, height=height)
+
+
+def draw_svg(mol: Mol, atoms: tuple[int, ...] = (), *, width: int, height: int) -> str:
+    """The drawing of a molecule as `depict_svg` gives it; labels and notes on its atoms are written."""
     chosen = sorted({i for i in atoms if 0 <= i < mol.GetNumAtoms()})
     bonds = [b.GetIdx() for b in mol.GetBonds() if b.GetBeginAtomIdx() in chosen and b.GetEndAtomIdx() in chosen]
     drawer: Any = rdMolDraw2D.MolDraw2DSVG(width, height)
@@ -47,6 +52,8 @@ def depict_svg(smiles: str, atoms: tuple[int, ...] = (), *, width: int = 320, he
     options.setHighlightColour(_HIGHLIGHT)
     options.fixedFontSize = -1
     options.useBWAtomPalette()
+    options.setAnnotationColour((0.0, 0.0, 0.0))
+    options.annotationFontScale = 0.7
     rdMolDraw2D.PrepareAndDrawMolecule(drawer, mol, highlightAtoms=chosen, highlightBonds=bonds)
     drawer.FinishDrawing()
     return _strict(drawer.GetDrawingText(), width, height)

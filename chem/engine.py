@@ -43,6 +43,7 @@ from chem.parsing import parse
 from chem.positional import load_isomer_rule
 from chem.rules import Rule, load_rules
 from chem.schedules import Instrument, load_instrument
+from chem.sketches import Sketch, sketch
 from chem.timing import InForce, in_force
 from chem.values import (
     INSTRUMENT_ORDER,
@@ -323,6 +324,15 @@ class Engine:
         if self._isomers is not None:
             found.append(rule_info(self._isomers))
         return tuple(info for info in found if instrument in (None, info.instrument))
+
+    def sketch(self, rule_id: str, as_of: date) -> Sketch:
+        """The drawing and the conditions of a rule, of the text that binds on the date, else the newest. Raises: KeyError."""
+        texts = [rule for rule in self._rules if rule.id == rule_id]
+        if not texts:
+            if self._isomers is not None and rule_id == self._isomers.id:
+                return Sketch(cores=(), conditions=())
+            raise KeyError(f"unknown rule: {rule_id}")
+        return sketch(next((r for r in texts if is_text_on(r, as_of) is not InForce.NO), texts[-1]))
 
     def _gravity(self, substance: Substance) -> tuple[Any, ...]:
         """Sort key of a component: the gravest captured match under a convention, whatever its date."""

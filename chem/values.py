@@ -285,6 +285,15 @@ class RuleTrial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One condition of a class rule in words. `label` is its mark in the drawing, `name` the position as trials call it."""
+
+    label: str
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProposedGroup:
     """A chemical group and effect group proposed by a structure rule; an analyst confirms it."""
 

@@ -53,6 +53,7 @@ class Action(StrEnum):
     DELIVERY_RETRY = "delivery.retry"
     MEASURE_WRITE = "measure.write"
     DOSSIER_BUILD = "dossier.build"
+    LAW_DRAFT = "law.draft"
     OPERATE = "operate"
     ACCOUNTS = "accounts"
     AUDIT_READ = "audit.read"
@@ -85,6 +86,7 @@ TABLE: dict[Action, frozenset[Role]] = {
     Action.DELIVERY_RETRY: frozenset({Role.AUTHORITY, Role.ANALYST, Role.ADMIN}),
     Action.MEASURE_WRITE: frozenset({Role.AUTHORITY}),
     Action.DOSSIER_BUILD: frozenset({Role.REVIEWER, Role.ANALYST}),
+    Action.LAW_DRAFT: frozenset({Role.ANALYST}),
     Action.OPERATE: frozenset({Role.ANALYST, Role.ADMIN}),
     Action.ACCOUNTS: frozenset({Role.ADMIN}),
     Action.AUDIT_READ: frozenset({Role.ADMIN}),

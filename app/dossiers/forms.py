@@ -85,7 +85,7 @@ def to_html(whole: Whole) -> bytes:
         {
             "whole": whole,
             "document": whole.document,
-            "style": Markup(STYLE.read_text(encoding="utf-8")),  # noqa: S704 - shipped
+            "style": Markup(f"<style>{STYLE.read_text(encoding='utf-8')}</style>"),  # noqa: S704 - shipped
             "fills": FILLS,
             "picture": download_picture,
             "shown_number": shown_number,

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session, aliased
 from app.auth.permissions import Principal, Role
 from app.notifications.inbox import AlertRow, alerts_for
 from app.persistence.models import CaseSubstance, Detection, HarmCase, Measure, Organisation, Sample, Substance
+from app.sharing.counts import Cut, counts
 from app.sharing.masking import Cell, masked_cells
 from app.sharing.rows import counted_cases, readable_cases, readable_detections
 from app.substances.queries import existing_substances
@@ -108,6 +109,7 @@ def gather(session: Session, reader: Principal, members: Sequence[Member], *, cu
     ids = [member.id for member in members]
     finds = _finds(session, reader, ids, cutoff)
     alerts = alerts_for(session, reader, now=now, substance_ids=ids, limit=MOST_ALERTS).rows
+    everything = Cut(months=(since, f"{cutoff:%Y-%m}"), confidences=None, relations=None)
     listed = reader.role is Role.REVIEWER  # the other view has no case of its own
     return Material(
         members=tuple(members),
@@ -119,11 +121,8 @@ def gather(session: Session, reader: Principal, members: Sequence[Member], *, cu
         measures=_measures(session, ids, cutoff),
         reporting=tuple(
             (country, month)
-            for country, month in session.execute(
-                select(Detection.country, Detection.month)
-                .where(readable_detections(reader), Detection.month >= since, Detection.sampled_on <= cutoff)
-                .distinct()
-                .order_by(Detection.country, Detection.month)
+            for country, month, _ in session.execute(
+                counts(reader, ("country", "month"), everything).order_by("country", "month")
             )
         ),
     )

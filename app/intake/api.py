@@ -23,7 +23,9 @@ from app.intake.rows import Submission
 from app.intake.schemas import ReportIn, WithdrawIn
 from app.intake.sold_as import sold_as_of
 from app.intake.vocabularies import vocabularies
+from app.observability.metrics import REPORTS
 from app.persistence.models import Report, ReportVersion, Substance
+from app.persistence.trail import tell
 from app.problems import Problem, from_validation
 from app.sharing.consent import ConsentIn, consent
 from app.sharing.rows import sees_text
@@ -80,6 +82,11 @@ def _json(status: int, text: str, **headers: str) -> Response:
     return Response(text, status_code=status, media_type="application/json", headers=headers)
 
 
+def _told(kind: str, stored: service.Stored) -> None:
+    REPORTS.labels(kind).inc()
+    tell(report=stored.id, alerts=stored.alerts)
+
+
 class _DryRun(Exception):
     """Ends the transaction of a dry run without committing it."""
 
@@ -128,6 +135,7 @@ def post_report(
     except IntegrityError as error:
         return _after_race(context, principal, submission, path, key, body_digest, error)
     context.wake_worker()
+    _told("created", stored)
     return _json(201, text, ETag='"1"', Location=f"/v1/reports/{stored.id}")
 
 
@@ -245,6 +253,7 @@ def put_report(
         _check_version(report, if_match)
         stored = service.correct(session, context.chemistry, submission, report)
     context.wake_worker()
+    _told("corrected", stored)
     return _json(200, stored.answer, ETag=f'"{stored.version}"')
 
 
@@ -259,6 +268,8 @@ def withdraw_report(report_id: str, context: Context, principal: Corrector, body
         report = _own(session, report_id, principal)
         answer = service.withdraw(session, report, reason=wanted.reason, principal=principal, now=context.now())
     context.wake_worker()
+    REPORTS.labels("withdrawn").inc()
+    tell(report=report_id)
     return answer
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from app.chemistry import Chemistry
 from app.intake.resolve import NO_DECISIONS, Decisions, ResolvedSubstance, folded, resolve_at, together
 from app.intake.schemas import SubstanceIn
+from app.observability.metrics import STRUCTURES_REMEMBERED
 from chem.errors import StructureProblem
 
 KEPT = 20_000
@@ -51,6 +52,8 @@ class Reader:
                     self._kept[key] = known
                     if len(self._kept) > KEPT:
                         self._kept.popitem(last=False)
+        else:
+            STRUCTURES_REMEMBERED.inc()
         return replace(known, position=position, source=source)
 
     def report(

@@ -155,6 +155,46 @@ def schedules_diff(file: Path, as_json: bool) -> None:
         _print(found)
 
 
+@schedules.command("impact")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True)
+def schedules_impact(file: Path, as_json: bool) -> None:
+    """What the rules of a draft edition (TOML or JSON) would catch: approved medicines, named and stored substances.
+
+    Nothing is stored. Exit status 1 where an approved medicine is caught.
+    """
+    from app.law.impact import checked, impact, stored_in
+    from app.law.loaded import EditionError
+
+    context = _context()
+    try:
+        with context.database.read() as session:
+            prepared, stored = checked(session, _document(file)), stored_in(session)
+    except EditionError as error:
+        raise click.ClickException(str(error)) from error
+    shown = 0
+    with click.progressbar(length=1, label="Asking", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+
+        def told(done: int, total: int) -> None:
+            nonlocal shown
+            bar.length = total
+            bar.update(done - shown)
+            shown = done
+
+        found = impact(stored, context.chemistry.engine, prepared, told)
+    if as_json:
+        click.echo(json.dumps(found.document(), ensure_ascii=False))
+    else:
+        click.echo(f"{found.instrument}, {found.edition}: {', '.join(found.rules)}, law of {found.as_of}")
+        for part in found.sets:
+            click.echo(f"{part.title}: {part.caught} caught of {part.asked} ({part.unreadable} unreadable)")
+            for hit in part.listed:
+                verb = "caught" if hit.captured else f"met, but named elsewhere ({hit.elsewhere})"
+                click.echo(f"  {hit.name}: {verb} by {hit.rule}, {hit.certainty}; before: {hit.before}")
+    if found.sets[0].caught:
+        sys.exit(1)
+
+
 @schedules.command("load")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def schedules_load(file: Path) -> None:

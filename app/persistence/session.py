@@ -31,7 +31,15 @@ def make_engine(url: str, *, pool_size: int = 20) -> Engine:
     `check_durability`.
     """
     if not url.startswith("sqlite"):
-        server = create_engine(url, pool_size=pool_size, max_overflow=10, pool_pre_ping=True, json_serializer=dump_json)
+        address = make_url(url)
+        arguments = {}
+        if (threshold := address.query.get("prepare_threshold")) is not None:
+            # psycopg's own argument; `none` prepares nothing, for a pooler that hands each transaction to another server
+            arguments["prepare_threshold"] = None if threshold == "none" else int(str(threshold))
+            address = address.difference_update_query(["prepare_threshold"])
+        server = create_engine(
+            address, pool_size=pool_size, max_overflow=10, pool_pre_ping=True, json_serializer=dump_json, connect_args=arguments
+        )
 
         @event.listens_for(server, "connect")
         def _impatient(connection: Any, _record: object) -> None:

@@ -57,6 +57,7 @@ class Trace:
     org_id: str | None = None
     door: str = ""
     headers: dict[str, str] = field(default_factory=dict)  # for the answer: what is left of the rate
+    told: dict[str, Any] = field(default_factory=dict)  # ids for the log: `report`, `alerts`
 
 
 _current: ContextVar[Trace | None] = ContextVar("nps_trace", default=None)
@@ -82,6 +83,13 @@ def note_actor(actor: str, org_id: str | None) -> None:
     trace = _current.get()
     if trace is not None:
         trace.actor, trace.org_id = actor, org_id
+
+
+def tell(**ids: Any) -> None:
+    """Ids of what the request stored, for the log; nothing in inner work."""
+    trace = _current.get()
+    if trace is not None:
+        trace.told.update(ids)
 
 
 @dataclass(slots=True)

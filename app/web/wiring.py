@@ -17,6 +17,7 @@ from app.explore import records as explore_records
 from app.imports import pages as import_pages
 from app.intake import form_pages
 from app.intake import pages as intake_pages
+from app.law import draft_pages
 from app.law import pages as law_pages
 from app.notifications import pages as alert_pages
 from app.priorities import pages as priority_pages
@@ -51,6 +52,7 @@ ROUTERS = (
     intake_pages.router,
     screening_pages.router,
     law_pages.router,
+    draft_pages.router,
 )
 
 

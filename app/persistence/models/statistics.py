@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Float, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import Double, Float, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.persistence.base import Base, Id, Json, new_id
@@ -234,6 +234,52 @@ class Dossier(Base):
     made_at: Mapped[datetime | None]
 
     __table_args__ = (Index(None, "subject", "view", "snapshot_id"),)
+
+
+class Job(Base):
+    """Work that a person asked for and that takes longer than a page: what was asked, how far it is, what came of it."""
+
+    __tablename__ = "job"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True, default=new_id)
+    kind: Mapped[str] = mapped_column(String(12))  # impact
+    name: Mapped[str] = mapped_column(String(200))
+    org_id: Mapped[str] = mapped_column(ForeignKey("organisation.id"))
+    actor: Mapped[str] = mapped_column(String(40))
+    state: Mapped[str] = mapped_column(String(10))  # waiting | running | done | failed
+    step: Mapped[int] = mapped_column(default=0)
+    steps: Mapped[int] = mapped_column(default=0)
+    request: Mapped[dict[str, Any]] = mapped_column(Json)
+    result: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+    __table_args__ = (Index(None, "org_id"),)
+
+
+class Lag(Base):
+    """How long a step takes in a country, over reports and alerts with these labels; made anew each day. Times in hours."""
+
+    __tablename__ = "lag"
+
+    country: Mapped[str] = mapped_column(String(2), primary_key=True)
+    labels: Mapped[str] = mapped_column(String(60), primary_key=True)
+    step: Mapped[str] = mapped_column(String(16), primary_key=True)
+    number: Mapped[int]
+    median: Mapped[float] = mapped_column(Double)
+    p90: Mapped[float] = mapped_column(Double)
+    made_at: Mapped[datetime]
+
+
+class ReportDraft(Base):
+    """What a person has written into the form of a report and not sent: it outlives the sign-in. One a person."""
+
+    __tablename__ = "report_draft"
+
+    person_id: Mapped[str] = mapped_column(ForeignKey("person.id", ondelete="CASCADE"), primary_key=True)
+    fields: Mapped[dict[str, Any]] = mapped_column(Json)
+    saved_at: Mapped[datetime]
 
 
 class DossierNote(Base):
