@@ -185,6 +185,8 @@ DOORS: Mapping[str, Door] = {
     "POST /dossiers/{dossier_id}/again": _for(Action.DOSSIER_BUILD, Rows.VIEW, form=True),
     "POST /dossiers/{dossier_id}/notes": _for(Action.DOSSIER_BUILD, Rows.VIEW, form=True),
     "POST /dossiers/{dossier_id}/notes/{note_id}/withdraw": _for(Action.DOSSIER_BUILD, Rows.VIEW, form=True),
+    "GET /priorities/compare": _for(Action.COUNTS_READ, Rows.COUNTS),
+    "GET /families/{group}": _for(Action.COUNTS_READ, Rows.COUNTS),
     "GET /explore": _for(Action.COUNTS_READ, Rows.COUNTS),
     "GET /explore.{form}": _for(Action.COUNTS_READ, Rows.COUNTS),
     "GET /detections": _for(Action.REPORT_READ, Rows.REPORTS),

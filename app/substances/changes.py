@@ -79,7 +79,7 @@ def recent_changes(session: Session, principal: Principal | None, *, now: dateti
     )
 
 
-def _first_months(session: Session, principal: Principal | None) -> dict[str, str]:
+def first_month_of(session: Session, principal: Principal | None) -> dict[str, str]:
     """The month of the first detection of each substance that is not ordinary, by id. Three queries.
 
     The first month of a substance is looked up by itself; those with lines that are not folded yet are counted.
@@ -119,7 +119,7 @@ def _first_months(session: Session, principal: Principal | None) -> dict[str, st
 def newest_substances(session: Session, principal: Principal | None, *, now: datetime, limit: int) -> tuple[NewSubstance, ...]:
     """The substances first detected most recently, newest first by the month of the sample. Six queries at most."""
     since = months_back(now, 12)[0]
-    firsts = _first_months(session, principal)
+    firsts = first_month_of(session, principal)
     newest = sorted(firsts, key=lambda key: (firsts[key], key), reverse=True)[:limit]
     found_by_id = {row.id: row for row in session.scalars(select(Substance).where(Substance.id.in_(newest)))}
     cut = Cut(substances=newest, months=(since, LAST_MONTH))

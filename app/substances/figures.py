@@ -108,8 +108,13 @@ def denominator_line(rates: Rates | None) -> str:
     )
 
 
-def month_figure(name: str, series: MonthSeries, *, base: str | None, rates: Rates | None = None) -> Figure:
-    """Detections by month. `base` is the address whose downloads it has; `rates` what is known of the tests done."""
+def month_figure(
+    name: str, series: MonthSeries, *, base: str | None, rates: Rates | None = None, id: str = "by-month", least_top: int = 0
+) -> Figure:
+    """Detections by month. `base` is the address whose downloads it has; `rates` what is known of the tests done.
+
+    `least_top`: up to where the axis goes at least, so that charts beside one another can be compared.
+    """
     points = series.points
     title = month_title(name, series)
     period = f"{written_month(points[0].month)} to {written_month(points[-1].month)}"
@@ -134,12 +139,12 @@ def month_figure(name: str, series: MonthSeries, *, base: str | None, rates: Rat
         legend.append(LegendItem(kind="nodata", text="[x] no data"))
     label = alternative("Bar chart of detections by month", period, title, ((written_month(p.month), p.total) for p in points))
     return Figure(
-        id="by-month",
+        id=id,
         title=title,
         subtitle=f"Detections by month of the sample, all countries, {period}, confirmed and probable",
         picture=charts.picture(
-            charts.month_bars(bars, width=700, height=220),
-            charts.month_bars(bars, width=310, height=190),
+            charts.month_bars(bars, width=700, height=220, least_top=least_top),
+            charts.month_bars(bars, width=310, height=190, least_top=least_top),
             label=label,
         ),
         legend=tuple(legend),

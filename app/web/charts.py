@@ -143,13 +143,13 @@ class Bar:
 
 
 @lru_cache(maxsize=_MOST_PICTURES)
-def month_bars(bars: tuple[Bar, ...], *, width: int, height: int) -> str:
-    """SVG: stacked bars along months (`key` is YYYY-MM), counted from zero.
+def month_bars(bars: tuple[Bar, ...], *, width: int, height: int, least_top: int = 0) -> str:
+    """SVG: stacked bars along months (`key` is YYYY-MM), counted from zero up to `least_top` at least, for charts to compare.
 
     Absences are blocks of a fixed height without a value.
     """
     top = max((max(sum(value for _, value in bar.parts), bar.band[1] if bar.band else 0) for bar in bars), default=0)
-    ceiling = max(_round_up(top * 1.12), 4)
+    ceiling = max(_round_up(max(top, least_top) * 1.12), 4)
     years = "slice(datum.value, 5) == '01' ? ['Jan', slice(datum.value, 0, 4)] : slice(datum.value, 5) == '07' ? 'Jul' : ''"
     x = alt.X(
         "key:O",
@@ -269,6 +269,43 @@ def month_lines(lines: tuple[Line, ...], *, width: int, height: int, decimals: b
     layers.insert(
         0, _chart(ghost).mark_point(opacity=0).encode(x=x, y=alt.Y("value:Q", scale=alt.Scale(domain=[0, ceiling]), axis=axis))
     )
+    return _draw(layers, width=width, height=height)
+
+
+@lru_cache(maxsize=_MOST_PICTURES)
+def intervals(rows: tuple[tuple[str, int, int, int], ...], *, width: int, label_limit: int) -> str:
+    """SVG: a dot for the rank and a bar for its interval a row, (name, rank, low, high), ranks growing to the right."""
+    data = [{"key": f"{rank}  {name}", "rank": rank, "low": low, "high": high} for name, rank, low, high in rows]
+    y = alt.Y(
+        "key:O",
+        sort=[str(row["key"]) for row in data],
+        axis=alt.Axis(title=None, ticks=False, domain=False, labelLimit=label_limit, labelPadding=8, labelColor=TEXT),
+    )
+    top = max(high for *_, high in rows)
+    scale = alt.Scale(domain=[0.5, top + 0.5], nice=False)
+    x = alt.X("low:Q", scale=scale, axis=alt.Axis(title="Rank", tickMinStep=1, format=",d"))
+    bars = _chart(data).mark_rule(color=PROBABLE, strokeWidth=4).encode(y=y, x=x, x2="high:Q")
+    dots = _chart(data).mark_point(color=CONFIRMED, filled=True, size=50, opacity=1).encode(y=y, x=alt.X("rank:Q", scale=scale))
+    return _draw([bars, dots], width=width, height=20 * len(rows), fit=True)
+
+
+@lru_cache(maxsize=_MOST_PICTURES)
+def pareto(points: tuple[tuple[str, float, float, bool], ...], *, width: int, height: int) -> str:
+    """SVG: points (name, prevalence, harm, on the front) from 0 to 100; the front as a stepped line, its points named."""
+    data = [{"name": n, "x": px, "y": py, "fill": CONFIRMED if front else PROBABLE} for n, px, py, front in points]
+    front = sorted(((px, py) for _, px, py, on in points if on), key=lambda p: (p[0], -p[1]))
+    scale = alt.Scale(domain=[0, 100], nice=False)
+    x = alt.X("x:Q", scale=scale, axis=alt.Axis(title="Prevalence, 0 to 100"))
+    y = alt.Y("y:Q", scale=scale, axis=alt.Axis(title="Harm, 0 to 100, low end"))
+    layers = [
+        _chart([{"x": px, "y": py} for px, py in front] or [{"x": 0, "y": 0}])
+        .mark_line(color=MUTED, interpolate="step-before", strokeDash=[4, 3])
+        .encode(x=x, y=y, order="x:Q"),
+        _chart(data).mark_point(filled=True, size=50, opacity=0.9).encode(x=x, y=y, color=alt.Color("fill:N", scale=None)),
+        _chart([row for row, point in zip(data, points, strict=True) if point[3]] or data[:1])
+        .mark_text(align="right", dx=-6, dy=-8, fontSize=12, color=TEXT)
+        .encode(x=x, y=y, text="name:N"),
+    ]
     return _draw(layers, width=width, height=height)
 
 

@@ -20,6 +20,8 @@ from app.intake import pages as intake_pages
 from app.law import draft_pages
 from app.law import pages as law_pages
 from app.notifications import pages as alert_pages
+from app.priorities import compare as compare_pages
+from app.priorities import families as family_pages
 from app.priorities import pages as priority_pages
 from app.problems import PageRenderer
 from app.screening import pages as screening_pages
@@ -38,6 +40,8 @@ ROUTERS = (
     admin_pages.router,
     overview.router,
     substance_pages.router,
+    compare_pages.router,
+    family_pages.router,
     priority_pages.router,
     explore_pages.router,
     explore_records.router,
