@@ -294,6 +294,9 @@ def pareto(points: tuple[tuple[str, float, float, bool], ...], *, width: int, he
     """SVG: points (name, prevalence, harm, on the front) from 0 to 100; the front as a stepped line, its points named."""
     data = [{"name": n, "x": px, "y": py, "fill": CONFIRMED if front else PROBABLE} for n, px, py, front in points]
     front = sorted(((px, py) for _, px, py, on in points if on), key=lambda p: (p[0], -p[1]))
+    marked = [row for row, point in zip(data, points, strict=True) if point[3]]
+    left = [row for row in marked if float(str(row["x"])) < 50]
+    right = [row for row in marked if row not in left]
     scale = alt.Scale(domain=[0, 100], nice=False)
     x = alt.X("x:Q", scale=scale, axis=alt.Axis(title="Prevalence, 0 to 100"))
     y = alt.Y("y:Q", scale=scale, axis=alt.Axis(title="Harm, 0 to 100, low end"))
@@ -302,9 +305,11 @@ def pareto(points: tuple[tuple[str, float, float, bool], ...], *, width: int, he
         .mark_line(color=MUTED, interpolate="step-before", strokeDash=[4, 3])
         .encode(x=x, y=y, order="x:Q"),
         _chart(data).mark_point(filled=True, size=50, opacity=0.9).encode(x=x, y=y, color=alt.Color("fill:N", scale=None)),
-        _chart([row for row, point in zip(data, points, strict=True) if point[3]] or data[:1])
-        .mark_text(align="right", dx=-6, dy=-8, fontSize=12, color=TEXT)
-        .encode(x=x, y=y, text="name:N"),
+        *(
+            _chart(named).mark_text(align=align, dx=dx, dy=-8, fontSize=12, color=TEXT).encode(x=x, y=y, text="name:N")
+            for align, dx, named in (("left", 6, left), ("right", -6, right))
+            if named
+        ),
     ]
     return _draw(layers, width=width, height=height)
 
