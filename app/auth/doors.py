@@ -188,7 +188,7 @@ DOORS: Mapping[str, Door] = {
     "GET /priorities/compare": _for(Action.COUNTS_READ, Rows.COUNTS),
     "GET /families/{group}": _for(Action.COUNTS_READ, Rows.COUNTS),
     "GET /explore": _for(Action.COUNTS_READ, Rows.COUNTS),
-    "GET /explore.{form}": _for(Action.COUNTS_READ, Rows.COUNTS),
+    "GET /explore.{kind}": _for(Action.COUNTS_READ, Rows.COUNTS),
     "GET /detections": _for(Action.REPORT_READ, Rows.REPORTS),
     "GET /substances/{substance_id}/signals/{country}": _for(Action.COUNTS_READ, Rows.COUNTS),
     "GET /structure-search": _for(Action.SUBSTANCE_READ, Rows.COUNTS),

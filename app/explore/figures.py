@@ -374,7 +374,7 @@ def country_map(
         source=source,
         denominator=f"{words.count(reporting, 'country reports', 'countries report')} in this period; every other country is "
         "[x] no data, not zero.",
-        caveat=f"Darker may mean more testing. {maps.BOUNDARIES}",
+        caveat=f"{words.WHO_TESTED} Darker may mean more testing. {maps.BOUNDARIES}",
         csv_href=hrefs["csv_href"],
         svg_href=hrefs["svg_href"],
         xlsx_href=hrefs.get("xlsx_href"),

@@ -142,10 +142,10 @@ def records_of(question: Question, frame: Frame) -> str:
     return f"/detections?{query}&{span}" if query else f"/detections?{span}"
 
 
-@router.get("/explore.{form}")
-def download(context: Context, viewer: Reader, question: Wanted, form: str) -> Response:
+@router.get("/explore.{kind}")
+def download(context: Context, viewer: Reader, question: Wanted, kind: str) -> Response:
     """The shown rows as CSV or XLSX, or the picture with its notes as SVG."""
-    if form not in {"csv", "xlsx", "svg"}:
+    if kind not in {"csv", "xlsx", "svg"}:
         raise Problem("not-found", "There is no such download.")
     with context.database.read() as session:
         asked = look_up(session, viewer.principal, question)
@@ -155,9 +155,9 @@ def download(context: Context, viewer: Reader, question: Wanted, form: str) -> R
     if figure is None:
         raise Problem("validation", refused)
     stem = "".join(c if c.isalnum() else "-" for c in name_of(asked)).strip("-").encode("ascii", "ignore").decode()
-    headers = {"Content-Disposition": f'attachment; filename="explore-{stem}.{form}"', "Cache-Control": "private, no-store"}
-    if form == "csv":
+    headers = {"Content-Disposition": f'attachment; filename="explore-{stem}.{kind}"', "Cache-Control": "private, no-store"}
+    if kind == "csv":
         return Response(to_csv(figure, demonstration=demonstration), media_type="text/csv; charset=utf-8", headers=headers)
-    if form == "xlsx":
+    if kind == "xlsx":
         return Response(to_xlsx(figure, demonstration=demonstration), media_type=XLSX, headers=headers)
     return Response(to_svg(figure, demonstration=demonstration), media_type="image/svg+xml", headers=headers)

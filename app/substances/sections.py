@@ -168,7 +168,7 @@ def _first_seen(
         rows=tuple((Value(text=country_name(code)), Value(text=written_month(month))) for code, month in ordered),
         source="Source: reports to this service, as far as you may see.",
         denominator="A country without a report is not in the chart: it may have none, or nobody who tests.",
-        caveat="A dot stands in the middle of its month; the bar is the month.",
+        caveat=f"{words.WHO_TESTED} A dot stands in the middle of its month; the bar is the month.",
         csv_href=None,
         svg_href=None,
     )

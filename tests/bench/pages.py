@@ -27,6 +27,7 @@ from app.persistence import migrations
 from app.persistence.session import Database
 from app.priorities.snapshots import LABELS, make
 from app.settings import Settings
+from tests.bench.figures import FOUND, Figure
 from tests.bench.imports import databases
 from tests.bench.world import END, PASSWORD, Size, counted, fill
 
@@ -159,6 +160,7 @@ def measure(small: Site, large: Site) -> None:
             continue
         ratio = p95(times["large"]) / p95(times["small"])
         over += ratio > AIM
+        FOUND.append(Figure(bench="pages", name=f"{name}, p95 of the large world over the small", value=ratio, aim=f"<= {AIM:g}"))
         shown = "/".join(f"{min(queries[w])}-{max(queries[w])}" for w in ("small", "large"))
         print(f"{name:<34}{p95(times['small']):>9.0f} {p95(times['large']):>8.0f}{ratio:>7.2f}{shown:>14}", flush=True)
     print(f"\n{over} of {len(PAGES)} pages over {AIM:g} times")
