@@ -394,17 +394,22 @@ def _one_figure(context: AppContext, principal: Principal | None, substance_id: 
             found = _found(session, principal, found.id)
         if isinstance(found, MergedInto):
             raise Problem("not-found", UNREADABLE)
-        by_month, by_country, countries, _ = _figures(session, principal, found, context)
+        by_month, by_country, countries, series = _figures(session, principal, found, context)
+        known: dict[str, Figure | None] = {"month": by_month, "country": by_country, "map": map_of(found, countries, _period())}
+        if which not in known:
+            today = context.now().date()
+            more = sections_of(session, context, principal, found, series, countries, as_of=today, period=_period())
+            known |= {"first-seen": more.first_seen, "forms": more.forms, "found-with": more.beside}
         demonstration = context.demo or is_demonstration(session)
-    figure = {"month": by_month, "country": by_country}.get(which) or map_of(found, countries, _period())
+    figure = known.get(which)
+    if figure is None:
+        raise Problem("not-found", UNREADABLE)
     stem = "".join(c if c.isalnum() or c in "-," else "-" for c in found.name).strip("-") or "substance"
     return figure, f"{stem.encode('ascii', 'ignore').decode()}-{figure.id}", demonstration
 
 
 @router.get("/substances/{substance_id}/detections-by-{which}.csv")
 def figure_csv(context: Context, viewer: MaybeViewer, substance_id: str, which: str) -> Response:
-    if which not in {"month", "country", "map"}:
-        raise Problem("not-found", UNREADABLE)
     figure, name, demonstration = _one_figure(context, viewer.principal if viewer else None, substance_id, which)
     return Response(
         figures.to_csv(figure, demonstration=demonstration),
@@ -415,8 +420,6 @@ def figure_csv(context: Context, viewer: MaybeViewer, substance_id: str, which: 
 
 @router.get("/substances/{substance_id}/detections-by-{which}.svg")
 def figure_svg(context: Context, viewer: MaybeViewer, substance_id: str, which: str) -> Response:
-    if which not in {"month", "country", "map"}:
-        raise Problem("not-found", UNREADABLE)
     figure, name, demonstration = _one_figure(context, viewer.principal if viewer else None, substance_id, which)
     return Response(
         figures.to_svg(figure, demonstration=demonstration),

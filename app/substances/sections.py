@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
 from sqlalchemy import select
@@ -91,9 +91,9 @@ def sections_of(
         timeline=tuple((said(change), change.text) for change in changes(substance.matches)),
         on_day=on_day(engine, substance.smiles, substance.name, as_of),
         map=map_of(substance, countries, period),
-        first_seen=_first_seen(session, reader, substance, countries),
-        forms=_forms(substance.name, samples),
-        beside=_beside(substance.name, samples),
+        first_seen=_with_downloads(_first_seen(session, reader, substance, countries), substance),
+        forms=_with_downloads(_forms(substance.name, samples), substance),
+        beside=_with_downloads(_beside(substance.name, samples), substance),
         purity=_purity(samples),
         purity_title=_purity_title(samples),
         routes=_legs(samples),
@@ -110,6 +110,13 @@ def sections_of(
             told_diverted=samples.told_diverted if samples else 0,
         ),
     )
+
+
+def _with_downloads(figure: Figure | None, substance: SubstanceDetail) -> Figure | None:
+    if figure is None:
+        return None
+    base = f"/substances/{substance.id}/detections-by-{figure.id}"
+    return replace(figure, csv_href=f"{base}.csv", svg_href=f"{base}.svg")
 
 
 def map_of(substance: SubstanceDetail, countries: CountryCounts, period: str) -> Figure:

@@ -232,8 +232,8 @@ def test_the_number_of_queries_does_not_grow_with_the_data(site: FastAPI, as_rol
     # tests done and their laboratories; alerts, their count; the demonstration mark; newest samples, what lay beside, routes,
     # diversions; what is not folded yet, first months (twice); measures
     assert first == second == 24
-    # session; rows; count; countries of the rows; the demonstration mark
-    assert listed == 5
+    # session; rows; count; members, what is not folded yet, countries, and those counted; the demonstration mark
+    assert listed == 8
 
 
 def test_the_weekly_series_says_what_was_expected_and_why_it_fired(as_role: dict[str, TestClient]) -> None:
