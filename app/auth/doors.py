@@ -213,6 +213,8 @@ DOORS: Mapping[str, Door] = {
     "GET /imports/{import_id}/progress": _for(Action.IMPORT, Rows.OWN),
     "GET /imports/{import_id}/rejects.csv": _for(Action.IMPORT, Rows.OWN),
     "POST /imports/{import_id}/start": _for(Action.IMPORT, Rows.OWN, form=True),
+    "GET /ops/merge": _for(Action.CURATE, Rows.INSTALLATION),
+    "POST /ops/merge": _for(Action.CURATE, Rows.INSTALLATION, form=True),
     "GET /ops/curation": _for(Action.CURATE, Rows.INSTALLATION),
     "GET /ops/curation/{item_id}": _for(Action.CURATE, Rows.INSTALLATION),
     "POST /ops/curation/{item_id}": _for(Action.CURATE, Rows.INSTALLATION, form=True),

@@ -10,6 +10,7 @@ from app.auth import pages as auth_pages
 from app.auth.sessions import SignInNeeded
 from app.auth.throttle import SignInThrottle
 from app.context import AppContext
+from app.curation import merge_pages as curation_merge_pages
 from app.curation import pages as curation_pages
 from app.dossiers import pages as dossier_pages
 from app.imports import pages as import_pages
@@ -44,6 +45,7 @@ ROUTERS = (
     form_pages.router,
     import_pages.router,
     curation_pages.router,
+    curation_merge_pages.router,
     suspects_pages.router,
     intake_pages.router,
     screening_pages.router,
