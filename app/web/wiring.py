@@ -18,6 +18,7 @@ from app.intake import form_pages
 from app.intake import pages as intake_pages
 from app.law import draft_pages
 from app.law import pages as law_pages
+from app.notifications import contact_pages, coverage_pages, link_pages, measure_pages, notice_pages, subscription_pages
 from app.notifications import pages as alert_pages
 from app.priorities import pages as priority_pages
 from app.problems import PageRenderer
@@ -41,7 +42,13 @@ ROUTERS = (
     dossier_pages.router,
     structure_pages.router,
     signal_pages.router,
+    notice_pages.router,  # before the alerts: /alerts/new is also a /alerts/{id}
     alert_pages.router,
+    subscription_pages.router,
+    contact_pages.router,
+    coverage_pages.router,
+    measure_pages.router,
+    link_pages.router,
     form_pages.router,
     import_pages.router,
     curation_pages.router,
