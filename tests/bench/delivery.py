@@ -46,7 +46,8 @@ from tests.bench.receivers import Receivers, receivers
 RATES = (2.5, 50.0)
 SECONDS = float(os.environ.get("NPS_BENCH_SECONDS", "20"))
 MEDIAN_AIM, P99_AIM = 0.250, 2.0
-WORKERS, LANES, DELIVERIES, RATIO_AIM = 4, 40, 3000, 0.3
+WORKERS, LANES, RATIO_AIM = 4, 40, 0.3
+DELIVERIES, RUNS = int(os.environ.get("NPS_BENCH_DELIVERIES", "3000")), 3
 HEALTHY, BAD, PAIRS, SLOWER_AIM = 20, ("dead", "slow-loris", "flapping"), 5, 1.25
 BAD_RATE = 2.0
 SECRET = "for the benchmark only"
@@ -231,7 +232,7 @@ def bare(urls: Sequence[str], seconds: float) -> float:
 def rate(url: str, folder: Path) -> None:
     ratios = []
     with receivers(LANES) as found:
-        for _ in range(3):
+        for _ in range(RUNS):
             scene = Scene(url)
             with service(url, folder) as address:
                 endpoints = scene.subscribe(address, found.urls)
@@ -313,9 +314,7 @@ def main() -> None:
 
 def _child(what: str, url: str, folder: Path, port: str = "") -> None:
     settings = settings_of(url, folder)
-    context = AppContext(
-        settings=settings, database=Database(url), secret=settings.secret(), chemistry=Chemistry(workers=1 if port else 0)
-    )
+    context = AppContext(settings=settings, database=Database(url), secret=settings.secret(), chemistry=Chemistry(workers=0))
     if what == "work":
         run_until_stopped(context)
     else:

@@ -22,6 +22,7 @@ from alerts.retry import BreakerPolicy, RetryPolicy
 from alerts.values import Scope
 from app.context import AppContext
 from app.persistence.models import Attempt, FeedItem, Subscription, Task
+from app.persistence.outbox import SqlOutbox
 from app.worker import Worker
 
 ROOT = Path(__file__).parents[3]
@@ -376,3 +377,35 @@ def test_postgres_workers_share_the_work_without_sending_twice(
     ids = Counter(request.headers["webhook-id"] for request in receiver.of_type())
     assert len(ids) == 25
     assert set(ids.values()) == {1}
+
+
+def test_a_receiver_that_is_down_for_three_days_gets_everything_in_order(
+    any_database: Any, make_live_context: Any, make_world_of: Any, receivers: Any, clock: Any
+) -> None:
+    """Fault 12: nothing is lost or dead; what waited goes in the order in which it came."""
+    context = make_live_context(any_database, clock)
+    world, client, _subscribe, store_report = make_world_of(context)
+    worker, receiver = Worker(context, schedule=False), receivers()
+    worker.store = worker.loop.store = SqlOutbox(any_database, clock=clock, database_clock=False)
+    headers = world.key(world.org("authority"))
+    made = client.post("/v1/subscriptions", headers=headers, json={"channel": "webhook", "url": receiver.url})
+    worker.run_due()
+    assert client.get(f"/v1/subscriptions/{made.json()['id']}", headers=headers).json()["state"] == "active"
+    receiver.behave = lambda request: (503, {}, b"")
+    raised = []
+    for step in range(18):
+        if step % 6 == 0:
+            for _ in range(5):
+                raised += store_report(world.lab, world.substance(f"s{len(raised)}", group="other"), first_in=Scope.COUNTRY)
+                clock.forward(seconds=1)
+        worker.run_due()
+        clock.forward(hours=4)
+    refused = len(receiver.of_type())
+    receiver.behave = None
+    for _ in range(4):
+        worker.run_due()
+        clock.forward(minutes=31)
+    arrived = [request.document["data"]["id"] for request in receiver.of_type()[refused:]]
+    assert arrived == raised
+    with any_database.read() as session:
+        assert set(session.scalars(select(Task.state).where(Task.topic == "deliver"))) == {"done"}
