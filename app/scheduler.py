@@ -27,6 +27,9 @@ from app.context import AppContext
 from app.law.rescreen import enqueue_if_stale
 from app.notifications.evaluation_queue import enqueue_daily
 from app.notifications.mailing import enqueue_digests
+from app.notifications.reminders import remind_of_measures
+from app.notifications.retention import forget_deliveries
+from app.notifications.telling import tell_of_silence
 from app.persistence.models import Attempt, IdempotencyRecord, Subscription, Task
 from app.persistence.tasks import insert_once, repair_parked, task_values
 from app.priorities.snapshots import LABELS, make
@@ -151,6 +154,9 @@ def tick_handler(context: AppContext) -> Callable[[TaskItem], Result]:
                         make(session, day, labels, now)
                 case "housekeeping":
                     housekeeping(session, now)
+                    remind_of_measures(session, now)
+                    tell_of_silence(session, now)
+                    forget_deliveries(session, now)
                     enqueue_if_stale(session, context.chemistry.version, now)
                 case "seal":
                     seal_due(session, now)
@@ -189,7 +195,7 @@ def heartbeats(session: Session, nominal: str, now: datetime) -> int:
 def housekeeping(session: Session, now: datetime) -> None:
     """Drop kept answers older than 72 hours and finished tasks of inner work older than 14 days; free what is parked in error.
 
-    Deliveries and their attempts stay.
+    Deliveries and their attempts stay for 13 months (`app.notifications.retention`).
     """
     forget_failures(session, now)
     session.execute(delete(IdempotencyRecord).where(IdempotencyRecord.created_at < now - IDEMPOTENCY_KEPT))
