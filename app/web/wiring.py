@@ -10,8 +10,11 @@ from app.auth import pages as auth_pages
 from app.auth.sessions import SignInNeeded
 from app.auth.throttle import SignInThrottle
 from app.context import AppContext
+from app.curation import merge_pages as curation_merge_pages
 from app.curation import pages as curation_pages
 from app.dossiers import pages as dossier_pages
+from app.explore import pages as explore_pages
+from app.explore import records as explore_records
 from app.imports import pages as import_pages
 from app.intake import form_pages
 from app.intake import pages as intake_pages
@@ -19,6 +22,8 @@ from app.law import draft_pages
 from app.law import pages as law_pages
 from app.notifications import contact_pages, coverage_pages, link_pages, measure_pages, notice_pages, subscription_pages
 from app.notifications import pages as alert_pages
+from app.priorities import compare as compare_pages
+from app.priorities import families as family_pages
 from app.priorities import pages as priority_pages
 from app.problems import PageRenderer
 from app.screening import pages as screening_pages
@@ -37,7 +42,11 @@ ROUTERS = (
     admin_pages.router,
     overview.router,
     substance_pages.router,
+    compare_pages.router,
+    family_pages.router,
     priority_pages.router,
+    explore_pages.router,
+    explore_records.router,
     dossier_pages.router,
     structure_pages.router,
     signal_pages.router,
@@ -51,6 +60,7 @@ ROUTERS = (
     form_pages.router,
     import_pages.router,
     curation_pages.router,
+    curation_merge_pages.router,
     suspects_pages.router,
     intake_pages.router,
     screening_pages.router,

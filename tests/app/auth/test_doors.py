@@ -54,6 +54,8 @@ FIXED = {
     "country": "DE",
     "digest": "0",
     "form": "json",
+    "group": "nitazene",
+    "kind": "csv",
     "instrument": "UN-1961",
     "name": "connect",
     "name:path": "app.css",
