@@ -10,6 +10,7 @@ from app.auth import pages as auth_pages
 from app.auth.sessions import SignInNeeded
 from app.auth.throttle import SignInThrottle
 from app.context import AppContext
+from app.countries import pages as country_pages
 from app.curation import pages as curation_pages
 from app.dossiers import pages as dossier_pages
 from app.imports import pages as import_pages
@@ -18,6 +19,8 @@ from app.intake import pages as intake_pages
 from app.law import draft_pages
 from app.law import pages as law_pages
 from app.notifications import pages as alert_pages
+from app.operations import pages as operations_pages
+from app.packages import pages as package_pages
 from app.priorities import pages as priority_pages
 from app.problems import PageRenderer
 from app.screening import pages as screening_pages
@@ -38,6 +41,9 @@ ROUTERS = (
     substance_pages.router,
     priority_pages.router,
     dossier_pages.router,
+    country_pages.router,
+    package_pages.router,
+    operations_pages.router,
     structure_pages.router,
     signal_pages.router,
     alert_pages.router,

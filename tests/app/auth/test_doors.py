@@ -54,6 +54,7 @@ FIXED = {
     "country": "DE",
     "digest": "0",
     "form": "json",
+    "package": "annual",
     "instrument": "UN-1961",
     "name": "connect",
     "name:path": "app.css",
@@ -71,6 +72,7 @@ NAMES_NOTHING = {
     "key_id": "x",
     "note_id": "01JD0000000000000000000000",
     "person_id": "x",
+    "task_id": "01JD0000000000000000000000",
     "row_id": "01JD0000000000000000000000",
     "token": "x",
 }
