@@ -25,6 +25,7 @@ from app.audit.seals import seal_due
 from app.auth.throttle import forget_failures
 from app.context import AppContext
 from app.countries.lags import enqueue as enqueue_lags
+from app.intake.drafts import forget_old
 from app.law.rescreen import enqueue_if_stale
 from app.notifications.evaluation_queue import enqueue_daily
 from app.notifications.mailing import enqueue_digests
@@ -196,6 +197,7 @@ def housekeeping(session: Session, now: datetime) -> None:
     Deliveries and their attempts stay.
     """
     forget_failures(session, now)
+    forget_old(session, now)
     session.execute(delete(IdempotencyRecord).where(IdempotencyRecord.created_at < now - IDEMPOTENCY_KEPT))
     old = select(Task.id).where(
         Task.topic.in_(

@@ -233,6 +233,7 @@ DOORS: Mapping[str, Door] = {
     "POST /ops/curation/events/{event_id}/undo": _for(Action.CURATE, Rows.INSTALLATION, form=True),
     "GET /reports/new": _for(Action.REPORT_SEND, Rows.SENT),
     "POST /reports/new": _for(Action.REPORT_SEND, Rows.SENT, form=True),
+    "POST /reports/draft": _for(Action.REPORT_SEND, Rows.SELF, form=True),
     "POST /reports/check": _for(Action.REPORT_SEND, Rows.NONE, form=True),
     "GET /reports": _for(Action.REPORT_SEND, Rows.SENT),
     "GET /reports/{report_id}": _for(Action.REPORT_SEND, Rows.SENT),

@@ -83,7 +83,7 @@ def no_sideways_scroll(page: Page) -> None:
 def test_a_structure_is_identified_while_it_is_written_and_sent(
     visit: Callable[..., Visit], desk: str, tmp_path: Path, width: int, scheme: str
 ) -> None:
-    made, page = opened(visit, desk, "/reports/new", width=width, scheme=scheme)
+    made, page = opened(visit, desk, "/reports/new?empty=1", width=width, scheme=scheme)
     page.get_by_label("Structure").fill(PFF)
     check = page.get_by_role("region", name="Check of substance 1")
     expect(check.get_by_role("status")).to_contain_text("para-Fluorofentanyl")
@@ -115,7 +115,7 @@ def test_a_structure_is_identified_while_it_is_written_and_sent(
 
 
 def test_the_editor_and_the_text_agree_both_ways(visit: Callable[..., Visit], desk: str, tmp_path: Path) -> None:
-    made, page = opened(visit, desk, "/reports/new")
+    made, page = opened(visit, desk, "/reports/new?empty=1")
     field = page.get_by_label("Structure")
     field.fill("CCO")
     page.get_by_role("button", name="Draw it").click()
@@ -142,7 +142,7 @@ def test_the_editor_and_the_text_agree_both_ways(visit: Callable[..., Visit], de
 
 
 def test_without_script_the_form_adds_and_sends(visit: Callable[..., Visit], desk: str) -> None:
-    made, page = opened(visit, desk, "/reports/new", script=False)
+    made, page = opened(visit, desk, "/reports/new?empty=1", script=False)
     page.get_by_label("Name", exact=True).fill("ketamine")
     page.get_by_role("button", name="Add a substance").click()
     expect(page.locator("#s0_name")).to_have_value("ketamine")
@@ -158,9 +158,9 @@ def test_without_script_the_form_adds_and_sends(visit: Callable[..., Visit], des
 
 
 def test_a_reference_used_before_leads_to_that_report(visit: Callable[..., Visit], desk: str) -> None:
-    _, page = opened(visit, desk, "/reports/new")
+    _, page = opened(visit, desk, "/reports/new?empty=1")
     for _ in range(2):
-        page.goto(f"{desk}/reports/new")
+        page.goto(f"{desk}/reports/new?empty=1")
         page.get_by_label("No substance was found").check()
         page.get_by_label("Your reference").fill("TWICE-1")
         page.get_by_label("Date of the sample").fill("2026")
@@ -168,3 +168,22 @@ def test_a_reference_used_before_leads_to_that_report(visit: Callable[..., Visit
         page.get_by_role("button", name="Send report").last.click()
     page.locator("#summary").get_by_role("link", name=re.compile("used before")).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Report TWICE-1")
+
+
+def test_a_draft_returns_after_the_sign_in_was_lost(visit: Callable[..., Visit], desk: str) -> None:
+    """What was typed is kept with the account: the form comes back filled after signing in again."""
+    _, page = opened(visit, desk, "/reports/new?empty=1")
+    page.get_by_label("Structure").fill(PFF)
+    page.get_by_label("Your reference").fill("LOST-1")
+    expect(page.locator("#draft")).to_contain_text("Draft kept")
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Send report").last.click()
+    page.get_by_label("E-mail").fill("lab@example.org")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("New report")
+    expect(page.locator("main")).to_contain_text("Your draft of")
+    expect(page.get_by_label("Your reference")).to_have_value("LOST-1")
+    expect(page.get_by_label("Structure")).to_have_value(PFF)
+    page.get_by_role("link", name="Start with an empty form").click()
+    expect(page.get_by_label("Your reference")).to_have_value("")

@@ -41,8 +41,9 @@ def test_a_dead_letter_is_sent_again_and_a_hostile_answer_is_text(tmp_path: Path
     assert refused.status_code == 422
     assert "Cancelling needs a reason" in refused.text
     sent = client.post("/ops/dead/01JDDEAD000000000000000000/again", data=form)
-    assert "Sent again" in sent.text
-    assert "Send all 1 again" in sent.text
+    after = client.get(sent.headers["location"]).text
+    assert "Sent again" in after
+    assert "Send all 1 again" in after
     client.post("/ops/dead/01JDDEAD000000000000000001/cancel", data={**form, "reason": "the partner left"})
     with context.database.read() as session:
         states = {task.key: (task.state, task.last_error) for task in session.query(Task).filter(Task.topic == "remind")}
