@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, and_, bindparam, exists, func, or_, select
+from sqlalchemy import Boolean, ColumnElement, and_, bindparam, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from alerts.triggers import COUNTED_CONFIDENCE
@@ -39,8 +39,10 @@ def _seen_before(*, corrected: bool) -> Any:
     """The latest sample in the country; whether the region knows the substance; whether it does in this form."""
     earlier = _earlier(corrected=corrected)
     last = (
-        select(func.max(Detection.sampled_on))
+        select(Detection.sampled_on)
         .where(earlier, Detection.country == bindparam("country"), Detection.confidence.in_(COUNTED_CONFIDENCE))
+        .order_by(Detection.sampled_on.desc())
+        .limit(1)
         .scalar_subquery()
     )
     in_region = exists().where(earlier, Detection.region == bindparam("region"))

@@ -1,34 +1,34 @@
 """`make bench`: every speed and memory figure as ratios taken side by side in one run.
 
-python -m tests.bench            all
-python -m tests.bench chem       one
+python -m tests.bench                       all, then one table, and JSON under build/bench
+python -m tests.bench chem intake           some
+python -m tests.bench --compare A.json B.json
 """
 
 from __future__ import annotations
 
-import platform
+import importlib
 import sys
+from pathlib import Path
 
-import rdkit
+from tests.bench import figures
 
-from tests.bench import chem, cluster, imports, intake, screening, signals
-
-BENCHES = {
-    "chem": chem.main,
-    "screening": screening.main,
-    "cluster": cluster.main,
-    "imports": imports.main,
-    "intake": intake.main,
-    "signals": signals.main,
-}
+BENCHES = ("chem", "screening", "cluster", "imports", "intake", "signals")
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or list(BENCHES)
-    print(f"Python {platform.python_version()}, RDKit {rdkit.__version__}, {platform.machine()}, {platform.system()}")
-    for name in wanted:
-        print(f"\n== {name}")
-        BENCHES[name]()
+    wanted = sys.argv[1:]
+    if wanted[:1] == ["--compare"]:
+        print(figures.compare(Path(wanted[1]), Path(wanted[2])))
+        return
+    machine, versions = figures.machine(), figures.versions()
+    print(", ".join(f"{name} {value}" for name, value in (machine | versions).items()))
+    for name in wanted or BENCHES:
+        print(f"\n== {name}", flush=True)
+        importlib.import_module(f"tests.bench.{name}").main()
+    if figures.FOUND:
+        print(f"\n{figures.table(figures.FOUND)}")
+        print(f"\nwritten to {figures.write(figures.ROOT / 'build' / 'bench')}")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from chem.errors import StructureError
 from chem.normalise import takes_fast_path
 from chem.values import Structure, StructureFormat
 from tests.approved_drugs import approved_drugs
+from tests.bench.figures import figure
 
 ROUNDS = 7
 DRUGS = 300
@@ -163,6 +164,9 @@ def main() -> None:
         f"p99 / p99 of the floor: identity {percentile([r.identity for r in rows], 0.99) / p99:.2f}, "
         f"identity, law and analogues {percentile([r.whole for r in rows], 0.99) / p99:.2f}"
     )
+    floor = sum(r.floor for r in rows)
+    figure("chem", "identity over its floor", sum(r.identity for r in rows) / floor, "times", "<= 3")
+    figure("chem", "identity, law and analogues over the floor", sum(r.whole for r in rows) / floor, "times", "<= 5")
     whole, halved = sum(r.whole for r in rows), sum(r.half_rules for r in rows)
     print(f"second half of the {len(engine._rules)} class rules adds {whole / halved - 1:+.1%} to the time")
     timed = [r for r in rows if r.pipeline is not None]

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pyarrow import parquet
 
+from tests.bench.figures import figure
 from tests.bench.library import structures
 
 SIZE = int(os.environ.get("NPS_BENCH_SIZE", "200000"))
@@ -87,6 +88,8 @@ def main() -> None:
             left = sum(1 for _ in lines)
         print(f"{SIZE:,} structures in {total} shards; a worker killed after {killed} parts")
         print(f"  cluster (two workers, then one): {on_cluster:.1f} s; one process: {one:.1f} s; ratio {one / on_cluster:.2f}")
+        figure("cluster", "records the same as alone, of all", same / SIZE, aim=">= 1")
+        figure("cluster", "time alone over the cluster's, a worker killed half way", one / on_cluster, "times")
         print(f"  records {total_lines:,}, the same as alone {same:,}, missing {left}")
         print(f"  names of the catalogue in the cluster's logs: {said.count(b' s1')}")
 

@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench.figures import figure, growth
 from tests.bench.library import structures
 
 SIZE = int(os.environ.get("NPS_BENCH_SIZE", "100000"))
@@ -90,6 +91,9 @@ def main() -> None:
     print(f"{SIZE:,} distinct structures: 1 worker {one.seconds:.1f} s ({SIZE / one.seconds:.0f}/s), "
           f"2 workers {two.seconds:.1f} s ({SIZE / two.seconds:.0f}/s), ratio {one.seconds / two.seconds:.2f}; "
           f"same bytes: {'yes' if same else 'NO'}")  # fmt: skip
+    figure("screening", "two workers over one", one.seconds / two.seconds, "times", ">= 1.7")
+    growth("screening", "two workers: structures a second", SIZE / 10 / few.seconds, SIZE / two.seconds)
+    growth("screening", "peak memory of all processes", few.tree_mib, two.tree_mib, "<= 1.1")
     print(f"peak memory with 2 workers, {SIZE // 10:,} structures: parent {few.parent_mib:.0f} MiB, all {few.tree_mib:.0f} MiB; "
           f"{SIZE:,}: parent {two.parent_mib:.0f} MiB, all {two.tree_mib:.0f} MiB")  # fmt: skip
 

@@ -288,7 +288,7 @@ def wait_for_service(base: str, seconds: float = 40.0) -> None:
     wait_until(answers, seconds)
 
 
-def subscribe(scene: Scene, recorder: Recorder) -> str:
+def subscribe(scene: Scene, recorder: Recorder, *, seconds: float = 40.0) -> str:
     """An active endpoint of the authority at this recorder; its id."""
     made = httpx.post(
         f"{scene.base}/v1/subscriptions", headers=scene.authority, timeout=20,
@@ -297,7 +297,7 @@ def subscribe(scene: Scene, recorder: Recorder) -> str:
     assert made.status_code == 201, made.text
     recorder.secrets.append(made.json()["secret"])
     path = f"{scene.base}/v1/subscriptions/{made.json()['id']}"
-    wait_until(lambda: httpx.get(path, headers=scene.authority, timeout=20).json()["state"] == "active")
+    wait_until(lambda: httpx.get(path, headers=scene.authority, timeout=20).json()["state"] == "active", seconds)
     identifier: str = made.json()["id"]
     return identifier
 

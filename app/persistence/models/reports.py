@@ -140,6 +140,7 @@ class Detection(Base):
         Index(None, "report_id"),
         Index("ix_detection_first", "substance_id", "region", "country", "counted"),
         Index("ix_detection_series", "substance_id", "month", "country"),
+        Index("ix_detection_last", "substance_id", "country", "sampled_on"),
         Index(None, "substance_id", "received_at"),
         Index(None, "received_at"),
     )
