@@ -3,60 +3,18 @@
 from __future__ import annotations
 
 import re
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import uvicorn
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from app.auth import accounts
-from app.chemistry import Chemistry
-from app.context import AppContext
-from app.main import create_app
-from app.persistence import migrations
-from app.persistence.session import Database
-from app.settings import Settings
 from tests.browser.conftest import Visit
-from tests.conftest import NOW
 from tests.factories import PASSWORD
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 PFF = "CCC(=O)N(c1ccc(F)cc1)C1CCN(CCc2ccccc2)CC1.Cl"
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory, chemistry: Chemistry) -> Iterator[str]:
-    """The whole service with its real chemistry, a laboratory and an analyst who may sign in."""
-    folder = tmp_path_factory.mktemp("desk")
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    base = f"http://127.0.0.1:{port}"
-    url = f"sqlite:///{folder / 'desk.sqlite'}"
-    database = Database(url)
-    migrations.upgrade(database.engine)
-    with database.write() as session:
-        for kind, role, email in (("lab", "lab", "lab@example.org"), ("operator", "analyst", "analyst@example.org")):
-            org = accounts.create_organisation(session, name=f"Test {kind}", kind=kind, country="DE", test=False, now=NOW)
-            accounts.create_person(session, org_id=org.id, email=email, name="Test person", role=role, password=PASSWORD, now=NOW)
-    settings = Settings(DATABASE_URL=url, NPS_DATA_DIR=folder, NPS_SECRET_KEY="for tests only", NPS_BASE_URL=base)
-    context = AppContext(settings=settings, database=database, secret=settings.secret(), chemistry=chemistry, now=lambda: NOW)
-    app = create_app(settings, context=context, run_worker=True)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert server.started
-    yield base
-    server.should_exit = True
-    thread.join(timeout=30)
 
 
 def opened(
