@@ -12,7 +12,7 @@ help:
 	@echo "make test    install what the tests need (Debian's Chromium too) and run every check and test"
 	@echo "make check   the fast checks only: format, lint, types, import directions"
 	@echo "make bench   print speed and memory as ratios, side by side in one run"
-	@echo "make soak    kill every process at random moments, KILLS=200 times on each database, or for MINUTES; counts what was lost"
+	@echo "make soak    the faults on both databases; then kill every process at random moments, KILLS=200 times on each database, or for MINUTES; counts what was lost"
 	@echo "make image   run the steps of the Dockerfile in an empty folder without a container engine, and start what they leave"
 	@echo "make hostile send 10,000 generated inputs to a server of its own and time another client meanwhile"
 	@echo "make lock    renew the locked dependencies (needs uv)"
@@ -57,6 +57,7 @@ bench: setup-test
 	$(BIN)/python -m tests.bench
 
 soak: setup-test
+	NPS_EVERY_DATABASE=1 $(BIN)/python -m pytest -n 2 tests/faults tests/app/notifications/test_faults.py tests/app/notifications/test_email.py
 	$(BIN)/python -m tests.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(KILLS),--kills $(KILLS))
 
 image: setup-test

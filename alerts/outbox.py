@@ -7,6 +7,7 @@ holds. A crash therefore repeats a message, which carries the same id, and never
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ log = logging.getLogger("nps.worker")
 LEASE_SECONDS = 60
 LANE_LIMIT = 2
 CONCURRENCY = 50
+CONTENDED_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +45,10 @@ class TaskItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """How one attempt ended. `sent` is false for work inside the service, which leaves no attempt row unless it failed."""
+    """How one attempt ended. `sent` is false for work inside the service, which leaves no attempt row unless it failed.
+
+    `recorded` is true where the work's own transaction has ended the task already.
+    """
 
     outcome: Literal["done", "failed", "blocked", "gone", "cancelled", "parked"]
     sent: bool = False
@@ -52,6 +57,7 @@ class Result:
     response: str | None = None
     error: str | None = None
     retry_after: float | None = None
+    recorded: bool = False
 
 
 DONE = Result(outcome="done")
@@ -60,6 +66,10 @@ Handler = Callable[[TaskItem], Result]
 
 class OutboxStore(Protocol):
     """Durable tasks. Every method is one transaction of its own."""
+
+    @property
+    def contended(self) -> bool:
+        """Whether the last claim left out what another worker was just claiming: then it is worth trying again at once."""
 
     def claim(self, owner: str, limit: int, *, running: int) -> list[TaskItem]:
         """Lease up to `limit` due tasks, highest priority first, at most `LANE_LIMIT` running a lane.
@@ -123,7 +133,7 @@ class DeliveryLoop:
                         self._running += 1
                     pool.submit(self._work, task)
                     self._wake.set()
-                self._wake.wait(self.poll_seconds)
+                self._wake.wait(self._pause())
         finally:
             end = time.monotonic() + grace_seconds
             while self._running and time.monotonic() < end:
@@ -140,6 +150,10 @@ class DeliveryLoop:
             self._execute(tasks[0])
             worked += 1
         return worked
+
+    def _pause(self) -> float:
+        """How long to wait for a hint: workers that started together should not go on asking together."""
+        return (0.8 + 0.4 * random.random()) * (CONTENDED_SECONDS if self.store.contended else self.poll_seconds)  # noqa: S311
 
     def _claim(self) -> list[TaskItem]:
         free = self.concurrency - self._running
@@ -166,6 +180,8 @@ class DeliveryLoop:
     def _execute(self, task: TaskItem) -> None:
         started = self.now()
         result = self._handle(task)
+        if result.recorded:
+            return
         ended = self.now()
         give_up = time.monotonic() + LEASE_SECONDS
         while True:

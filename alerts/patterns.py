@@ -6,7 +6,9 @@ Conditions, dedupe keys and levels are those of the domain guide, section 6.2.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import date
 from statistics import median
 from typing import Any
@@ -140,6 +142,66 @@ def new_form(facts: ReportFacts, known: Background) -> Iterator[Signal]:
         key = f"{substance.id}:{facts.form}:{facts.region}"
         numbers = {"form": facts.form, "area": facts.region}
         yield _signal(facts, detection, substance, "new_form_or_route", key, level, numbers, form=facts.form)
+
+
+def new_route(facts: ReportFacts, known: Background) -> Iterator[Signal]:
+    """The first case in a region in which a substance known there was taken by this route.
+
+    The route stands in the harm case alone, so neither the numbers nor the texts name it: who may open the case reads it there.
+    """
+    substances = {detection.position: (detection, substance) for detection, substance in _known(facts)}
+    seen: set[tuple[str, str]] = set()
+    for case in facts.cases:
+        if case.route in (None, "unknown"):
+            continue
+        for position in sorted(case.roles):
+            if position not in substances or position not in known.known_in_region:
+                continue
+            detection, substance = substances[position]
+            if case.route in known.known_routes.get(position, frozenset()) or (substance.id, case.route) in seen:
+                continue
+            seen.add((substance.id, case.route))
+            key = f"{substance.id}:route-{case.route}:{facts.region}"
+            numbers = {"what": "route", "area": facts.region}
+            signal = _signal(facts, detection, substance, "new_form_or_route", key, Level.NOTICE, numbers)
+            yield replace(signal, case_id=case.case_id)
+
+
+def isomer_sets(facts: ReportFacts, known: Background) -> Iterator[Signal]:
+    """An isomer set that another laboratory reported before: two cannot tell the same substances apart."""
+    seen: set[str] = set()
+    for detection in facts.detections:
+        if not detection.isomer_set or detection.relation != "parent" or detection.position not in known.sets_seen_elsewhere:
+            continue
+        key = set_key(member.inchikey for member in detection.isomer_set)
+        if key in seen:
+            continue
+        seen.add(key)
+        names = [member.name for member in detection.isomer_set if member.name is not None]
+        yield Signal(
+            type="analytical",
+            rule="analytical/1",
+            dedupe_key=f"analytical:{key}",
+            level=capped(Level.NOTICE, detection.confidence),
+            numbers={
+                "month": facts.month, "confidence": detection.confidence, "laboratories": 2,
+                "members": len(detection.isomer_set),
+            },
+            substance=None,
+            controlled=detection.legal_status == "controlled",
+            confidence=detection.confidence,
+            country=facts.country,
+            region=facts.region,
+            month=facts.month,
+            detection_id=detection.detection_id,
+            other=" or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names or ["unnamed isomers"]),
+            legal_status=detection.legal_status,
+        )  # fmt: skip
+
+
+def set_key(inchikeys: Iterable[str]) -> str:
+    """One short text for a set of substances, whatever their order."""
+    return "set-" + hashlib.sha256("\n".join(sorted(set(inchikeys))).encode()).hexdigest()[:24]
 
 
 def high_potency(facts: ReportFacts, known: Background) -> Iterator[Signal]:

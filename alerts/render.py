@@ -114,7 +114,7 @@ def texts_of(signal: Signal, *, count: int = 1) -> Texts:
     """The words of a signal raised by a report. `count` is the number of reports or events it now rests on."""
     country, month = country_name(signal.country), month_name(signal.month)
     name = signal.substance.name if signal.substance is not None else "a substance not yet identified"
-    status = control_of(signal.substance)
+    status = control_of(signal.substance) if signal.legal_status is None else control_of_status(signal.legal_status)
     pattern = _pattern(signal, country, month)
 
     def say(limit: int) -> str:
@@ -153,6 +153,23 @@ def manual_texts(headline: str, short: str | None, summary: str, full: str | Non
         summary=f"{paragraphs(summary)} {_CONTROL_LONG[status]}" if control else paragraphs(summary),
         full=paragraphs(full or summary),
         instruction=paragraphs(instruction or "Read, and pass on as the label allows."),
+    )
+
+
+def import_texts(count: int, places: Sequence[str], first: date, last: date) -> Texts:
+    """The words of a notice that earlier data came in. No place is named where they are from several countries."""
+    where = f" from {country_name(places[0])}" if places else ""
+    span = month_name(f"{first:%Y-%m}")
+    if (first.year, first.month) != (last.year, last.month):
+        span = f"{span} to {month_name(f'{last:%Y-%m}')}"
+    line = one_line(f"Earlier data: {count:,} report{'s' if count != 1 else ''}{where}, {span}", HEADLINE_LIMIT)
+    told = f"{line}. They are counted, and are known from now on when it is asked what is new. They raise no alerts of their own."
+    return Texts(
+        headline=line,
+        short=one_line(f"{line}.", SHORT_LIMIT),
+        summary=told,
+        full=f"{told}\n\nSource: a laboratory reporting to this service.",
+        instruction="Reviewers and authorities: series and first dates may have changed.",
     )
 
 
@@ -220,6 +237,10 @@ def _pattern(signal: Signal, country: str, month: str) -> str:
             return f"Sold as {other}, found to hold {{}}: {country}, {month}"
         case "adulterant":
             return f"{{}}: first detected together with {_GROUPS.get(other, other)} in {country}, {month}"
+        case "new_form_or_route" if signal.numbers.get("what") == "route":
+            return f"{{}}: first report of another route of use in {signal.region or country} (from {country}), {month}"
+        case "analytical":
+            return f"Isomers that two laboratories could not tell apart: {other} ({country}, {month})"
         case "new_form_or_route":
             return f"{{}}: first report in this form in {signal.region or country} (detected in {country}), {month}"
         case "high_potency":

@@ -21,6 +21,8 @@ RULES: tuple[Rule, ...] = (
     patterns.misrepresentation,
     patterns.high_potency,
     patterns.new_form,
+    patterns.new_route,
+    patterns.isomer_sets,
     patterns.adulterant,
     patterns.re_emergence,
 )

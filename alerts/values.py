@@ -36,6 +36,14 @@ class SubstanceFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SetMember:
+    """One candidate of an isomer set. `name` is that of the shipped table, None where it has none."""
+
+    inchikey: str
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DetectionFacts:
     """One detection of a report. `first_in` is computed among confirmed and probable parent detections and known history."""
 
@@ -48,6 +56,8 @@ class DetectionFacts:
     confidence: str
     abundance: str | None
     first_in: Scope
+    isomer_set: tuple[SetMember, ...] = ()  # what a method could not tell apart; empty for one substance
+    legal_status: str = "unresolved"
     purity_percent: float | None = None
     purity_as: str | None = None
 
@@ -63,6 +73,7 @@ class CaseFacts:
     subdivision: str | None
     month: str
     roles: dict[int, str]
+    route: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +96,8 @@ class Background:
     `known_in_region`, `known_in_form`: positions whose substance was found in the region before, and there in this form.
     `adulterants`: positions of listed harmful adulterants. `seen_with`: the chemical groups that an adulterant was found with
     in the country before. `purity`: this result in per cent, and `earlier_purities` those of the same substance, form and
-    basis.
+    basis. `known_routes`: the routes of use that were reported with the substance in the region before. `sets_seen_elsewhere`:
+    positions of isomer sets that another laboratory reported before.
     """
 
     last_seen: Mapping[int, date] = field(default_factory=dict)
@@ -95,6 +107,8 @@ class Background:
     seen_with: Mapping[int, frozenset[str]] = field(default_factory=dict)
     purity: Mapping[int, float] = field(default_factory=dict)
     earlier_purities: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+    known_routes: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    sets_seen_elsewhere: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +178,7 @@ class Signal:
     seriousness: str | None = None
     other: str | None = None  # the second thing the texts name: what it was sold as, the class it came with
     form: str | None = None
+    legal_status: str | None = None  # of what has no substance of its own, such as an isomer set
     narrower: tuple[Signal, ...] = ()
 
 

@@ -29,6 +29,9 @@ from app.intake.drafts import forget_old
 from app.law.rescreen import enqueue_if_stale
 from app.notifications.evaluation_queue import enqueue_daily
 from app.notifications.mailing import enqueue_digests
+from app.notifications.reminders import remind_of_measures
+from app.notifications.retention import forget_deliveries
+from app.notifications.telling import tell_of_silence
 from app.persistence.models import Attempt, IdempotencyRecord, Subscription, Task
 from app.persistence.tasks import insert_once, repair_parked, task_values
 from app.priorities.snapshots import LABELS, make
@@ -156,6 +159,9 @@ def tick_handler(context: AppContext) -> Callable[[TaskItem], Result]:
                     enqueue_lags(session, now)
                 case "housekeeping":
                     housekeeping(session, now)
+                    remind_of_measures(session, now)
+                    tell_of_silence(session, now)
+                    forget_deliveries(session, now)
                     enqueue_if_stale(session, context.chemistry.version, now)
                 case "seal":
                     seal_due(session, now)
@@ -194,7 +200,7 @@ def heartbeats(session: Session, nominal: str, now: datetime) -> int:
 def housekeeping(session: Session, now: datetime) -> None:
     """Drop kept answers older than 72 hours and finished tasks of inner work older than 14 days; free what is parked in error.
 
-    Deliveries and their attempts stay.
+    Deliveries and their attempts stay for 13 months (`app.notifications.retention`).
     """
     forget_failures(session, now)
     forget_old(session, now)

@@ -33,13 +33,15 @@ from app.imports.jobs import import_handler
 from app.law.drafts import impact_handler
 from app.law.follow import Follower
 from app.law.rescreen import rescreen_handler
-from app.notifications.escalation import escalate_handler, remind_handler
+from app.notifications.escalation import escalate_handler
 from app.notifications.evaluation import evaluate_handler
 from app.notifications.fanout import fanout_handler, publish_handler
 from app.notifications.mailing import confirm_handler, digest_handler, smtp_channel
+from app.notifications.reminders import remind_handler
 from app.notifications.sending import deliver_handler, ping_handler
 from app.notifications.telling import tell_handler
 from app.observability.metrics import TASK_SECONDS
+from app.persistence.listener import Listener
 from app.persistence.models import Task
 from app.persistence.outbox import SqlOutbox
 from app.persistence.rollups import fold_all
@@ -150,6 +152,8 @@ class Worker:
                 log.info("worker %s holds the lock; %d tasks taken back from a dead worker", self.owner, recovered)
             if scheduler is not None:
                 scheduler.start()
+            if not self._context.database.is_sqlite:
+                Listener(self._context.database.url, self.wake, self._stopping).start()
             folding = threading.Thread(target=self._fold, name="nps-fold", daemon=True)
             folding.start()
             self.loop.run()

@@ -98,7 +98,7 @@ def country_csv(context: Context, viewer: Reader, country: str) -> Response:
             counts(viewer.principal, ("substance_id", "month", "confidence"), Cut(countries=(code,), confidences=None))
         ).all()
         known = select(Substance.id, Substance.name).where(Substance.id.in_({row[0] for row in cells}))
-        names = {key: name for key, name in session.execute(known)}
+        names: dict[str, str] = {row.id: row.name for row in session.execute(known)}
         demonstration = context.demo or is_demonstration(session)
     rows = sorted((names.get(key, "not resolved"), key, month, confidence, n) for key, month, confidence, n in cells)
     header = ("substance", "substance_id", "country", "month", "confidence", "detections")

@@ -30,6 +30,7 @@ from app.intake.resolve import Decisions, check_dates
 from app.intake.rows import Submission, sha256_of
 from app.intake.schemas import ReportIn, first_day
 from app.intake.sold_as import sold_as_of
+from app.notifications import service as notifications
 from app.notifications.evaluation_queue import enqueue_daily
 from app.persistence.base import new_id
 from app.persistence.models import ImportJob, Report, ReportVersion
@@ -149,8 +150,11 @@ class _Run:
             self.rejects.add(row, errors)
 
     def note(self, state: str) -> None:
+        now = self.context.now()
         with self.context.database.write() as session:
-            _note(session, self.job_id, self.outcome, self.context.now(), state)
+            _note(session, self.job_id, self.outcome, now, state)
+            if state == "done" and self.mode == "historical":
+                notifications.note_import(session, self.principal, self.job_id, now)
 
     def end_of_replay(self) -> None:
         """The daily job for each day that something was received on."""

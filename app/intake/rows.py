@@ -12,9 +12,10 @@ from typing import Any
 from alerts.values import Scope, SoldAsFacts
 from app.auth.permissions import Principal, tlp_rank
 from app.intake.resolve import ResolvedSubstance
-from app.intake.schemas import ReportIn, date_precision, first_day
+from app.intake.schemas import ReportIn, SampleIn, date_precision, first_day
 from app.persistence.base import JsonText, dump_json, new_id
 from app.regions import region_of
+from chem.names import fold
 from chem.values import to_json
 
 OLD_AFTER = timedelta(days=180)
@@ -90,6 +91,17 @@ def version_values(
     }
 
 
+def product_key(sample: SampleIn) -> str | None:
+    """A hash by which samples of one product are known: its form with its markings and brand; None without either.
+
+    The words themselves are free text, which only the sender and its country's authority may read.
+    """
+    named = [fold(text) for text in (sample.markings, sample.brand) if text]
+    if not any(named):
+        return None
+    return hashlib.sha256("\n".join([sample.form or "", *sorted(named)]).encode()).hexdigest()[:32]
+
+
 def sample_values(report: ReportIn) -> dict[str, Any]:
     """The columns of a sample, without its ids."""
     given = report.sample
@@ -104,6 +116,7 @@ def sample_values(report: ReportIn) -> dict[str, Any]:
         "matrix": given.matrix,
         "form": given.form,
         "sold_as": given.sold_as,
+        "product_key": product_key(given),
         "quantity_value": given.quantity.value if given.quantity else None,
         "quantity_unit": given.quantity.unit if given.quantity else None,
         "quantity_basis": given.quantity.basis if given.quantity else None,

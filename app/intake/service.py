@@ -11,7 +11,7 @@ from typing import Any, cast
 from sqlalchemy import Table, bindparam, func, select
 from sqlalchemy.orm import Session
 
-from alerts.values import CaseFacts, DetectionFacts, ReportFacts, Scope, SubstanceFacts
+from alerts.values import CaseFacts, DetectionFacts, ReportFacts, Scope, SetMember, SubstanceFacts
 from app.auth.permissions import Principal, tlp_rank
 from app.chemistry import Chemistry
 from app.intake import queries, rows
@@ -298,6 +298,7 @@ def _store_cases(
             subdivision=values["subdivision"],
             month=values["month"],
             roles=roles,
+            route=values["route"],
         )
         for values, roles in cases
     )
@@ -333,4 +334,13 @@ def _detection_facts(placed: _Placed) -> DetectionFacts:
         first_in=first,
         purity_percent=item.source.purity_percent,
         purity_as=item.source.purity_as,
+        isomer_set=_isomer_set(item),
+        legal_status=item.legal_status,
     )
+
+
+def _isomer_set(item: ResolvedSubstance) -> tuple[SetMember, ...]:
+    """The candidates of a set given by structures, where each has an identity."""
+    if item.resolution != "structure" or not all(one.get("inchikey") for one in item.candidates):
+        return ()
+    return tuple(SetMember(inchikey=one["inchikey"], name=one["name"]) for one in item.candidates)

@@ -12,9 +12,20 @@ from sqlalchemy import select
 from alerts.render import alert_document, iso
 from app.auth.permissions import Action, Principal
 from app.context import AppContext, Context, optional_principal, requires
-from app.notifications import api_notices, coverage, decisions, deliveries, documents, queries, subscriptions
+from app.notifications import api_notices, contacts, coverage, decisions, deliveries, documents, queries, subscriptions
 from app.notifications.cursors import decode_cursor, encode_cursor, page
-from app.notifications.schemas import NoteIn, RedeliverIn, RotateIn, SightingIn, SubscriptionIn, SubscriptionPatch
+from app.notifications.preview import preview
+from app.notifications.schemas import (
+    NoteIn,
+    PreviewIn,
+    ReasonIn,
+    RedeliverIn,
+    RosterIn,
+    RotateIn,
+    SightingIn,
+    SubscriptionIn,
+    SubscriptionPatch,
+)
 from app.persistence.models import Subscription
 from app.problems import Problem
 from app.sharing.consent import LabelIn
@@ -105,6 +116,42 @@ def delete_subscription(subscription_id: str, principal: Subscriber, context: Co
     with context.database.write() as session:
         subscriptions.delete(session, subscriptions.own(session, principal, subscription_id, lock=True), context.now())
     return Response(status_code=204)
+
+
+@router.post(
+    "/subscriptions/preview",
+    tags=["subscriptions"],
+    response_model=None,
+    responses=documents.described(200, documents.PreviewDoc),
+)
+def preview_subscription(wish: PreviewIn, principal: Subscriber, context: Context) -> dict[str, Any]:
+    """What a filter would have sent in the past 30 days, by the rules of sending; nothing is stored."""
+    with context.database.read() as session:
+        seen = preview(session, principal, wish.filter, wish.tlp_max, context.now())
+    return {
+        "since": iso(seen.since),
+        "total": len(seen.found),
+        "by_level": {str(level): count for level, count in seen.by_level.items()},
+        "alerts": [item.alert.id for item in seen.found],
+    }
+
+
+@router.get("/contacts", tags=["subscriptions"], response_model=None, responses=documents.described(200, documents.RosterDoc))
+def get_contacts(principal: Subscriber, context: Context) -> dict[str, Any]:
+    """This organisation's roster, in the order in which contacts are told, each with whether it is on duty now."""
+    now = context.now()
+    with context.database.read() as session:
+        return {"contacts": [contacts.document(row, now) for row in contacts.roster(session, principal.org_id)]}
+
+
+@router.put("/contacts", tags=["subscriptions"], response_model=None, responses=documents.described(200, documents.RosterDoc))
+def put_contacts(wish: RosterIn, principal: Subscriber, context: Context) -> dict[str, Any]:
+    """Put these contacts in place of the roster. The first is told when an answer is overdue, the others after that; a deputy
+    stands in outside of a contact's hours. Without a roster the people who sign in are told.
+    """
+    now = context.now()
+    with context.database.write() as session:
+        return {"contacts": [contacts.document(row, now) for row in contacts.replace(session, principal, wish.contacts, now)]}
 
 
 @router.post(
@@ -258,6 +305,17 @@ def approve_alert(alert_id: str, principal: Analyst, context: Context, wish: Not
     """Approve for everybody: one analyst for level 3, two different ones for level 4. Answers the alert as it then stands."""
     with context.database.write() as session:
         decisions.approve(session, principal, alert_id, wish.note if wish else None, context.now())
+    context.wake_worker()
+    return _alert(context, principal, alert_id)
+
+
+@router.post(
+    "/alerts/{alert_id}/close", tags=["alerts"], response_model=None, responses=documents.described(200, documents.AlertDoc)
+)
+def close_alert(alert_id: str, wish: ReasonIn, principal: Analyst, context: Context) -> dict[str, Any]:
+    """Say that the alert is over, in its last revision: state `closed`, and nobody is asked to answer any more."""
+    with context.database.write() as session:
+        decisions.close(session, principal, alert_id, wish.note, context.now())
     context.wake_worker()
     return _alert(context, principal, alert_id)
 

@@ -8,9 +8,10 @@ from typing import Any
 from sqlalchemy import Boolean, ColumnElement, and_, bindparam, exists, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from alerts.patterns import set_key
 from alerts.triggers import COUNTED_CONFIDENCE
 from alerts.values import Background, DetectionFacts, ReportFacts, Scope
-from app.persistence.models import Detection, Report, Sample, Substance
+from app.persistence.models import CaseSubstance, Detection, HarmCase, Report, Sample, Substance
 
 MOST_PURITIES = 2000
 
@@ -65,7 +66,7 @@ def background_of(session: Session, facts: ReportFacts) -> Background:
     A test organisation's report is compared with its own, all others with those that are no tests.
     """
     subjects = [d for d in facts.detections if d.substance is not None and d.relation == "parent"]
-    if not subjects:
+    if not subjects and not any(d.isomer_set for d in facts.detections):
         return Background()
     corrected = facts.first_received_at is not None
     parameters = {
@@ -83,6 +84,8 @@ def background_of(session: Session, facts: ReportFacts) -> Background:
     seen_with: dict[int, frozenset[str]] = {}
     purity: dict[int, float] = {}
     earlier_purities: dict[int, tuple[float, ...]] = {}
+    known_routes: dict[int, frozenset[str]] = {}
+    with_route = {position for case in facts.cases if case.route not in (None, "unknown") for position in case.roles}
     for detection in subjects:
         assert detection.substance is not None
         asked = parameters | {"substance_id": detection.substance.id}
@@ -98,6 +101,8 @@ def background_of(session: Session, facts: ReportFacts) -> Background:
             in_region.add(detection.position)
         if found.in_form:
             in_form.add(detection.position)
+        if found.in_region and detection.position in with_route:
+            known_routes[detection.position] = _routes(session, asked, corrected=corrected)
         if detection.purity_percent is not None:
             purity[detection.position] = detection.purity_percent
             earlier_purities[detection.position] = _purities(session, asked, detection, facts, corrected=corrected)
@@ -109,7 +114,45 @@ def background_of(session: Session, facts: ReportFacts) -> Background:
         seen_with=seen_with,
         purity=purity,
         earlier_purities=earlier_purities,
+        known_routes=known_routes,
+        sets_seen_elsewhere=_sets_seen_elsewhere(session, facts, parameters, corrected=corrected),
     )
+
+
+def _routes(session: Session, asked: dict[str, Any], *, corrected: bool) -> frozenset[str]:
+    """The routes of use in earlier cases with this substance in the region."""
+    query = (
+        select(HarmCase.route)
+        .distinct()
+        .join(CaseSubstance, CaseSubstance.case_id == HarmCase.id)
+        .join(Detection, Detection.id == CaseSubstance.detection_id)
+        .where(_earlier(corrected=corrected), Detection.region == bindparam("region"), HarmCase.counted.is_(True))
+    )
+    return frozenset(route for route in session.scalars(query, asked) if route is not None)
+
+
+def _sets_seen_elsewhere(session: Session, facts: ReportFacts, parameters: dict[str, Any], *, corrected: bool) -> frozenset[int]:
+    """The positions of isomer sets that another organisation reported before."""
+    sets = {d.position: set_key(m.inchikey for m in d.isomer_set) for d in facts.detections if d.isomer_set}
+    if not sets or facts.test:
+        return frozenset()
+    query = select(Detection.candidates).where(
+        Detection.substance_id.is_(None),
+        Detection.resolution == "structure",
+        Detection.counted.is_(True),
+        Detection.relation == "parent",
+        Detection.test.is_(False),
+        Detection.report_id != bindparam("report_id"),
+        Detection.org_id != bindparam("org_id"),
+    )
+    if corrected:
+        query = query.where(Detection.report_id.in_(select(Report.id).where(Report.received_at <= bindparam("received_at"))))
+    known = {
+        set_key(str(one["inchikey"]) for one in candidates)
+        for candidates in session.scalars(query, parameters)
+        if candidates and all(one.get("inchikey") for one in candidates)
+    }
+    return frozenset(position for position, key in sets.items() if key in known)
 
 
 def _company(session: Session, asked: dict[str, Any], *, corrected: bool) -> frozenset[str]:

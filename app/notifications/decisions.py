@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal, tlp_rank
 from app.notifications import queries
-from app.notifications.escalation import stop_clocks
+from app.notifications.escalation import stop_all_clocks, stop_clocks
 from app.notifications.raising import LIVE_STATES, RELEASE
 from app.notifications.revisions import current_revision, follow, next_revision
 from app.persistence.base import new_id
@@ -53,6 +53,29 @@ def approve(session: Session, principal: Principal, alert_id: str, note: str | N
     if given >= approvals_needed(alert):
         next_revision(session, alert, follow(before, audience="full", reviewed=True, state="issued"), now)
     return alert
+
+
+def close(session: Session, principal: Principal, alert_id: str, note: str, now: datetime) -> Alert:
+    """The last revision of an alert that is over: nobody is asked to answer any more. Raises Problem `conflict`."""
+    alert = visible_alert(session, principal, alert_id)
+    if alert.state not in LIVE_STATES:
+        raise Problem("conflict", f"The alert is {alert.state} already.")
+    before = current_revision(session, alert)
+    next_revision(session, alert, follow(before, state="closed", reason=note), now)
+    stop_all_clocks(session, alert.id, now)
+    return alert
+
+
+def note_seen(session: Session, principal: Principal, alert: Alert, now: datetime) -> bool:
+    """Note that this organisation opened the alert, the first time; whether it was that."""
+    return insert_once(
+        session,
+        Acknowledgement,
+        {
+            "id": new_id(), "alert_id": alert.id, "revision": alert.revision, "org_id": principal.org_id,
+            "actor": principal.actor, "kind": "seen", "note": None, "at": now,
+        },
+    )  # fmt: skip
 
 
 def relabel(session: Session, principal: Principal, alert_id: str, tlp: str, note: str, now: datetime) -> Alert:

@@ -94,6 +94,7 @@ class SubscriptionDoc(BaseModel):
     filter: dict[str, Any]
     tlp_max: str
     detail: Literal["full", "thin"]
+    daily_limit: int | None
     state: Literal["unverified", "active", "paused", "disabled"]
     health: HealthDoc
     secrets: list[dict[str, str | None]]
@@ -109,6 +110,33 @@ class NewSubscriptionDoc(SubscriptionDoc):
 class SubscriptionPage(BaseModel):
     items: list[SubscriptionDoc]
     next_cursor: str | None
+
+
+class PreviewDoc(BaseModel):
+    """`by_level` counts by level as text; `alerts` are ids, newest first."""
+
+    since: str
+    total: int
+    by_level: dict[str, int]
+    alerts: list[str]
+
+
+class ContactDoc(BaseModel):
+    """`from` and `to` are hours in the zone; null for every hour."""
+
+    position: int
+    name: str
+    email: str
+    deputy: str | None
+    days: str
+    to: str | None
+    zone: str
+    until: str | None
+    on_duty: bool
+
+
+class RosterDoc(BaseModel):
+    contacts: list[ContactDoc]
 
 
 class TestDoc(BaseModel):

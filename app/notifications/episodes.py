@@ -93,13 +93,15 @@ def _cite(session: Session, alert_id: str, evidence: Sequence[Finding]) -> int:
 def _running(session: Session, signal: Signal, evidence: Sequence[Finding]) -> Alert | None:
     """The live alert of the same episode: of the same key, or of the same series with a revision no older than the gap."""
     assert signal.substance is not None
-    since = min(item.received_at for item in evidence) - EPISODE_GAP[signal.type]
+    gap = EPISODE_GAP[signal.type]
+    since, until = min(item.received_at for item in evidence) - gap, max(item.received_at for item in evidence) + gap
     same = select(Alert).where(
         Alert.type == signal.type,
         Alert.substance_id == signal.substance.id,
         Alert.state.in_(LIVE_STATES),
         Alert.test.is_(False),
         Alert.received_at >= since,
+        Alert.received_at <= until,
     )
     if signal.type != "rapid_spread":
         same = same.where(Alert.country == signal.country)
@@ -110,8 +112,8 @@ def _running(session: Session, signal: Signal, evidence: Sequence[Finding]) -> A
 
 
 def _grow(session: Session, alert: Alert, signal: Signal, evidence: Sequence[Finding], now: datetime) -> str | None:
-    if not _cite(session, alert.id, evidence):
-        return None
+    if not _cite(session, alert.id, evidence) or max(item.received_at for item in evidence) < alert.received_at:
+        return None  # what was evaluated late adds its evidence, and does not turn the words back
     before: AlertRevision = current_revision(session, alert)
     level = max(before.level, int(signal.level))
     tlp = highest_tlp([before.tlp, *(item.tlp for item in evidence)])

@@ -1,27 +1,26 @@
 """Clocks of urgent alerts: who has not acknowledged or decided in time, and who is told next.
 
 A clock is an `escalate` task written with the deliveries of a revision and keyed by alert, authority and step, so it survives
-restarts and fires once. Steps: 1 the same endpoints and people again, 2 every person of the authority, 3 the service's own
-people. Whatever was sent, the alert shows as overdue to the operator. Silence neither issues nor drops an alert.
+restarts and fires once. Steps: 1 the same endpoints again and the first contact of the authority, 2 the contacts after the
+first, 3 the service's own people. Whatever was sent, the alert shows as overdue to the operator. Silence neither issues nor
+drops an alert.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session
 
-from alerts.channels.smtp import SmtpChannel
-from alerts.mail import message_id_of, reminder_message
 from alerts.outbox import DONE, Result, TaskItem
-from alerts.values import Reader
 from app.context import AppContext
 from app.notifications import queries
-from app.notifications.mailing import NO_RELAY, identity_of, sent
+from app.notifications.contacts import Recipient, duty_officers, recipients
 from app.notifications.raising import LIVE_STATES
-from app.persistence.models import Alert, AlertRevision, Organisation, Person, Subscription, Task
+from app.persistence.models import Alert, AlertRevision, Organisation, Subscription, Task
 from app.persistence.tasks import insert_once, task_values
 
 CLOCKS = {3: timedelta(hours=24), 4: timedelta(hours=4)}
@@ -77,6 +76,15 @@ def stop_clocks(session: Session, alert_id: str, org_id: str, now: datetime) -> 
     )
 
 
+def stop_all_clocks(session: Session, alert_id: str, now: datetime) -> None:
+    """Cancel every step of an alert that is closed."""
+    session.execute(
+        update(Task)
+        .where(Task.topic == "escalate", Task.key.startswith(f"{alert_id}:", autoescape=True), Task.state == "ready")
+        .values(state="cancelled", done_at=now, last_error="the alert was closed")
+    )
+
+
 def escalate_handler(context: AppContext) -> Callable[[TaskItem], Result]:
     """The handler of the topic `escalate`: tells those of this step, and writes the clock of the next."""
 
@@ -89,12 +97,12 @@ def escalate_handler(context: AppContext) -> Callable[[TaskItem], Result]:
             if not _still_open(session, alert, whom):
                 return Result(outcome="cancelled", error="answered in time")
             if whom in (DECIDE, NO_AUTHORITY):
-                _remind(session, alert, _operators(session), f"{whom}:{task.payload['level']}", now)
+                _remind(session, alert, duty_officers(session, now), f"{whom}:{task.payload['level']}", now)
                 return DONE
             if step == 1:
                 _send_again(session, alert, whom, now)
-            people = _operators(session) if step == LAST_STEP else _people(session, [whom])
-            _remind(session, alert, people[:1] if step == 1 else people, f"{whom}:{task.payload['level']}:{step}", now)
+            told = duty_officers(session, now) if step == LAST_STEP else recipients(session, whom, now, step=step)
+            _remind(session, alert, told, f"{whom}:{task.payload['level']}:{step}", now)
             if step < LAST_STEP:
                 _clock(session, alert, task.payload["level"], whom, step + 1, now + STEP_AFTER[task.payload["level"]], now)
         return DONE
@@ -108,22 +116,6 @@ def _still_open(session: Session, alert: Alert, whom: str) -> bool:
     if whom == DECIDE:
         return not queries.ever_full(session, alert.id)
     return not queries.is_acknowledged(session, alert.id, whom)
-
-
-def _people(session: Session, org_ids: Iterable[str]) -> list[Person]:
-    """People who sign in for these organisations, the longest known first."""
-    return list(
-        session.scalars(
-            select(Person)
-            .where(Person.org_id.in_(list(org_ids)), Person.disabled_at.is_(None))
-            .options(joinedload(Person.organisation))
-            .order_by(Person.created_at, Person.id)
-        )
-    )
-
-
-def _operators(session: Session) -> list[Person]:
-    return _people(session, session.scalars(select(Organisation.id).where(Organisation.kind == "operator")).all())
 
 
 def _send_again(session: Session, alert: Alert, org_id: str, now: datetime) -> None:
@@ -148,61 +140,14 @@ def _send_again(session: Session, alert: Alert, org_id: str, now: datetime) -> N
             newest.state, newest.run_at, newest.attempts, newest.done_at = "ready", now, 0, None
 
 
-def _remind(session: Session, alert: Alert, people: Iterable[Person], key: str, now: datetime) -> None:
-    for person in people:
+def _remind(session: Session, alert: Alert, told: Iterable[Recipient], key: str, now: datetime) -> None:
+    for one in told:
         values = task_values(
             topic="remind",
-            key=f"{alert.id}:{key}:{person.id}",
+            key=f"{alert.id}:{key}:{hashlib.sha256(one.email.encode()).hexdigest()[:24]}",
             lane="remind",
             priority=alert.level,
-            payload={"alert": alert.id, "person": person.id},
+            payload={"alert": alert.id, "to": one.email, "org": one.org_id},
             now=now,
         )
         insert_once(session, Task, values)
-
-
-def remind_handler(context: AppContext, channel: SmtpChannel | None) -> Callable[[TaskItem], Result]:
-    """The handler of the topic `remind`: one e-mail to one person, that an alert waits; never what it says."""
-
-    def handle(task: TaskItem) -> Result:
-        now = context.now()
-        with context.database.read() as session:
-            alert = session.get(Alert, task.payload["alert"])
-            person = session.scalars(
-                select(Person).where(Person.id == task.payload["person"]).options(joinedload(Person.organisation))
-            ).first()
-            if alert is None or alert.state not in LIVE_STATES or person is None or person.disabled_at is not None:
-                return Result(outcome="cancelled", error="the alert no longer asks for an answer")
-            if channel is None:
-                return Result(outcome="cancelled", error=NO_RELAY)
-            revision = session.scalars(
-                select(AlertRevision).where(AlertRevision.alert_id == alert.id, AlertRevision.revision == alert.revision)
-            ).one()
-            view = queries.view_of(
-                alert,
-                revision,
-                None,
-                evidence=(),
-                acknowledgements=(),
-                earlier=(),
-                reader=Reader(org_id=person.org_id, role=person.role, country=None, test=False, tlp_max="CLEAR"),
-                withheld=True,
-            )
-            to = person.email
-        identity = identity_of(context, channel)
-        message = reminder_message(
-            view,
-            identity=identity,
-            to=to,
-            at=now,
-            message_id=message_id_of(task.id, identity),
-            overdue_by=_span(now - ((alert.issued_at or alert.received_at) + CLOCKS.get(revision.level, timedelta(0)))),
-        )
-        return sent(channel, message)
-
-    return handle
-
-
-def _span(late: timedelta) -> str:
-    minutes = max(0, int(late.total_seconds() // 60))
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.orm import Session
 
 from alerts.outbox import DONE, Result, TaskItem
-from alerts.statistics import Verdict, scan, verdict_of
+from alerts.statistics import SCAN_DAYS, Verdict, scan, verdict_of
 from alerts.triggers import capped
 from alerts.values import Level, Signal, SubstanceFacts
 from app.context import AppContext
@@ -31,7 +31,7 @@ from app.notifications.series import (
     pairs_received,
     weekly,
 )
-from app.notifications.signals import note_evaluation
+from app.notifications.signals import note_discoveries, note_evaluation
 from app.persistence.models import Substance
 from app.regions import region_of
 
@@ -58,6 +58,9 @@ def evaluate_handler(context: AppContext, renew: Callable[[TaskItem], bool]) -> 
                     return Result(outcome="failed", error="the lease was lost")
                 renewed = time.monotonic()
             evaluate(context, substance_id, country, as_of)
+        if task.key.startswith("daily:"):
+            with context.database.write() as session:
+                note_discoveries(session, as_of)
         return DONE
 
     return handle
@@ -152,7 +155,9 @@ def _spike(series: Weekly, verdict: Verdict, substance: Substance, country: str,
 
 
 def _clusters(session: Session, substance: Substance, country: str, as_of: datetime) -> list[Found]:
-    """Three or more grave events in one subdivision, else in the country, that chance would give once a year or less."""
+    """Three or more grave events in one subdivision, else in the country, within 30 days, that chance would give once a year or
+    less, or that share a product.
+    """
     found: list[Found] = []
     by_area = grave_events(session, substance.id, country, as_of)
     for area, events in sorted(by_area.items(), key=lambda pair: pair[0] or "~"):
@@ -163,22 +168,38 @@ def _clusters(session: Session, substance: Substance, country: str, as_of: datet
             assert event.day is not None
             days[-1 - (as_of.date() - event.day).days] += 1
         cluster = scan(days, seed=f"{substance.id}:{area or country}:{as_of.date().isoformat()}")
-        if cluster is None or not cluster.alarm or cluster.cases < CLUSTER_EVENTS:
-            continue
-        first = as_of.date() - timedelta(days=cluster.days - 1)
+        scanned = cluster is not None and cluster.alarm and cluster.cases >= CLUSTER_EVENTS
+        days_back = cluster.days if cluster is not None and scanned else SCAN_DAYS
+        first = as_of.date() - timedelta(days=days_back - 1)
         inside = [event for event in events if event.day is not None and event.day >= first]
+        if not scanned:
+            inside = _of_one_product(inside)
+            if not inside:
+                continue
         deaths = len({event.case_id for event in inside if event.death})
         numbers: dict[str, object] = {
-            "events": cluster.cases,
+            "events": len({event.case_id for event in inside}),
             "deaths": deaths,
-            "days": cluster.days,
-            "expected": round(cluster.expected, 4),
-            "recurrence_days": round(cluster.recurrence_days),
+            "days": days_back,
         }
+        if cluster is not None:
+            numbers |= {"expected": round(cluster.expected, 4), "recurrence_days": round(cluster.recurrence_days)}
+        if not scanned:
+            numbers["shared_product"] = True
         level = Level.URGENT if deaths >= 2 else Level.ALERT
         key = f"{substance.id}:{area or country}:{inside[0].day}"
         found.append((_signal(substance, "cluster", key, level, numbers, inside, country, as_of), inside))
     return found
+
+
+def _of_one_product(events: Sequence[Finding]) -> list[Finding]:
+    """The events of the product that most of them share, where there are three or more; else none."""
+    by_product: dict[str, list[Finding]] = {}
+    for event in events:
+        if event.product is not None:
+            by_product.setdefault(event.product, []).append(event)
+    most = max(by_product.values(), key=lambda found: len({event.case_id for event in found}), default=[])
+    return most if len({event.case_id for event in most}) >= CLUSTER_EVENTS else []
 
 
 def _spread(session: Session, substance: Substance, as_of: datetime) -> list[Found]:

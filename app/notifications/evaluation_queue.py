@@ -17,7 +17,8 @@ DAILY_LOOK_BACK = timedelta(days=2)
 def enqueue(session: Session, received_at: datetime, now: datetime) -> bool:
     """Write the evaluation of the minute in which a report was received; False where there is one.
 
-    It runs a minute and a half later, so that what commits late is seen; one of a replay runs at once.
+    It runs a minute and a half later, so that what commits late is seen. One of a replay is due as of its own minute, so that
+    evaluations go in the order of the time they look back from.
     """
     minute = received_at.replace(second=0, microsecond=0)
     values = task_values(
@@ -27,7 +28,7 @@ def enqueue(session: Session, received_at: datetime, now: datetime) -> bool:
         priority=1,
         payload={"since": (minute - LOOK_BACK).isoformat(), "as_of": (minute + timedelta(minutes=1)).isoformat()},
         now=now,
-        run_at=max(now, minute + DELAY) if now - received_at < timedelta(days=1) else now,
+        run_at=max(now, minute + DELAY) if now - received_at < timedelta(days=1) else minute + DELAY,
     )
     return insert_once(session, Task, values)
 
@@ -38,8 +39,9 @@ def enqueue_daily(session: Session, nominal: datetime, now: datetime) -> bool:
         topic="evaluate",
         key=f"daily:{nominal:%Y-%m-%d}",
         lane="evaluate",
-        priority=0,
+        priority=1,
         payload={"since": (nominal - DAILY_LOOK_BACK).isoformat(), "as_of": nominal.isoformat()},
         now=now,
+        run_at=min(now, nominal),
     )
     return insert_once(session, Task, values)

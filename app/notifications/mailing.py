@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import select
+from sqlalchemy import exists, literal, select
 from sqlalchemy.orm import Session, joinedload
 
 from alerts.channels.smtp import SmtpChannel, parse_relay
@@ -17,6 +17,8 @@ from alerts.policies import hears, highest_tlp
 from alerts.values import AlertView, Reader
 from app.context import AppContext
 from app.notifications import queries
+from app.notifications.digests import held_series
+from app.notifications.fanout import HELD_BACK
 from app.notifications.queries import Found
 from app.persistence.models import Alert, AlertRevision, Organisation, Subscription, Task
 from app.persistence.tasks import insert_once, task_values
@@ -48,9 +50,18 @@ def sent(channel: SmtpChannel, message: Any) -> Result:
 
 
 def send_alert(
-    context: AppContext, channel: SmtpChannel | None, task: TaskItem, view: AlertView, kind: str, to: str, earlier: list[str]
+    context: AppContext,
+    channel: SmtpChannel | None,
+    task: TaskItem,
+    view: AlertView,
+    kind: str,
+    to: str,
+    earlier: list[str],
+    acknowledge: str | None = None,
 ) -> Result:
-    """Send one delivery of an alert. `earlier` are the ids of the deliveries of its earlier revisions, in order."""
+    """Send one delivery of an alert. `earlier` are the ids of the deliveries of its earlier revisions, in order; `acknowledge`
+    the token of a link that answers it.
+    """
     if channel is None:
         return Result(outcome="parked", error=NO_RELAY)
     identity = identity_of(context, channel)
@@ -62,8 +73,14 @@ def send_alert(
         at=context.now(),
         message_id=message_id_of(task.id, identity),
         earlier_ids=[message_id_of(one, identity) for one in earlier],
+        acknowledge=link_of(context, acknowledge) if acknowledge else None,
     )
     return sent(channel, message)
+
+
+def link_of(context: AppContext, token: str) -> str:
+    """The address of the page that acknowledges by this token."""
+    return f"{context.settings.base_url}/a/{token}"
 
 
 def confirm_handler(context: AppContext, channel: SmtpChannel | None) -> Callable[[TaskItem], Result]:
@@ -130,8 +147,9 @@ def digest_handler(context: AppContext, channel: SmtpChannel | None) -> Callable
                 return Result(outcome="cancelled", error="the endpoint takes no messages")
             subscription, org = row
             views = notices_heard(session, subscription, org, until - DIGEST_SPAN, until)
+            series = held_series(session, subscription, org, until)
             to = subscription.target or ""
-        if not views:
+        if not views and not series:
             return Result(outcome="done")
         if channel is None:
             return Result(outcome="failed", error=NO_RELAY)
@@ -142,7 +160,8 @@ def digest_handler(context: AppContext, channel: SmtpChannel | None) -> Callable
             to=to,
             at=context.now(),
             message_id=message_id_of(task.id, identity),
-            highest=highest_tlp(view.tlp for view in views),
+            highest=highest_tlp([view.tlp for view in views] + (["GREEN"] if series else [])),
+            series=series,
         )
         return sent(channel, message)
 
@@ -152,13 +171,20 @@ def digest_handler(context: AppContext, channel: SmtpChannel | None) -> Callable
 def notices_heard(
     session: Session, subscription: Subscription, org: Organisation, since: datetime, until: datetime
 ) -> list[AlertView]:
-    """The live level-1 alerts whose newest revision fell into the span and that this endpoint hears of in full, oldest first."""
+    """The live alerts of levels 1 and 2 whose newest revision fell into the span, that this endpoint hears of in full and that
+    were not sent to it at once, oldest first.
+    """
     reader: Reader = queries.reader_of_subscription(subscription, org)
     rows = session.execute(
         select(Alert, AlertRevision)
         .join(AlertRevision, (AlertRevision.alert_id == Alert.id) & (AlertRevision.revision == Alert.revision))
         .where(
-            AlertRevision.level == 1,
+            AlertRevision.level <= HELD_BACK,
+            ~exists().where(
+                Task.topic == "deliver",
+                Task.seq_group == literal(f"{subscription.id}:").concat(Alert.id),
+                Task.state != "cancelled",
+            ),
             AlertRevision.sent_at > since,
             AlertRevision.sent_at <= until,
             AlertRevision.state.in_(("issued", "updated")),

@@ -6,17 +6,18 @@ import hashlib
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from alerts.render import control_of_status, iso, manual_texts, measure_texts
+from alerts.policies import highest_tlp
+from alerts.render import control_of_status, import_texts, iso, manual_texts, measure_texts
 from app.auth.permissions import Principal, Role
 from app.notifications import queries
 from app.notifications.raising import RELEASE
 from app.notifications.revisions import Draft, write_revision
 from app.notifications.schemas import MeasureIn, NoticeIn
 from app.persistence.base import new_id
-from app.persistence.models import Alert, AlertKey, Measure, Organisation, Substance
+from app.persistence.models import Alert, AlertKey, Measure, Organisation, Report, Sample, Substance
 from app.persistence.tasks import insert_once
 from app.problems import FieldError, Problem
 from app.regions import region_of
@@ -55,6 +56,37 @@ def issue(session: Session, principal: Principal, wish: NoticeIn, now: datetime)
         taken = session.scalar(select(Alert.id).where(Alert.dedupe_key == _own_key(principal, key)))
         raise Problem("conflict", f"The same notice was issued before, as alert {taken}.", alert=taken)
     return alert
+
+
+def note_import(session: Session, principal: Principal, job_id: str, now: datetime) -> str | None:
+    """The one notice of an import whose reports raise nothing themselves, once an import; None where it stored none.
+
+    It says how many reports came, from where and from which months; which substances is for the pages, by what each may read.
+    """
+    count, first, last, countries = session.execute(
+        select(func.count(), func.min(Sample.sampled_on), func.max(Sample.sampled_on), func.count(Report.country.distinct()))
+        .join(Sample, Sample.report_id == Report.id)
+        .where(Report.import_id == job_id, Report.historical.is_(True))
+    ).one()
+    if not count:
+        return None
+    labels = session.scalars(select(Report.tlp).where(Report.import_id == job_id).distinct()).all()
+    places = session.scalars(select(Report.country).where(Report.import_id == job_id).distinct().limit(2)).all()
+    draft = Draft(
+        msg_type="Alert",
+        audience="full",
+        level=1,
+        reviewed=False,
+        state="issued",
+        tlp=highest_tlp(labels),
+        texts=import_texts(count, sorted(places) if countries == 1 else [], first, last),
+        numbers={"reports": count, "first_month": f"{first:%Y-%m}", "last_month": f"{last:%Y-%m}", "countries": countries},
+        countries=sorted(places) if countries == 1 else [],
+    )
+    alert = _store(
+        session, principal, "analytical", f"analytical:import:{job_id}", draft, None, places[0] if countries == 1 else None, now
+    )
+    return alert.id if alert is not None else None
 
 
 def _own_key(principal: Principal, key: str) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Form, Query, Request
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 from starlette.responses import RedirectResponse, Response
 
 from alerts.values import AlertView
-from app.auth.permissions import Action, Role, may
+from app.auth.permissions import Action, Principal, Role, may
 from app.auth.sessions import MaybeViewer, Viewer, requires_form, requires_viewer, safe_return
-from app.context import Context
+from app.context import AppContext, Context
 from app.notifications import queries, service
 from app.notifications.inbox import (
     LIVE_STATES,
@@ -30,12 +32,14 @@ from app.notifications.reading import (
     MOST_EVIDENCE,
     Event,
     EvidenceLine,
+    answers_of,
     evidence_lines,
     how_sure,
+    measures_of,
     numbers_in_words,
     timeline_of,
 )
-from app.persistence.models import AlertApproval
+from app.persistence.models import Acknowledgement, AlertApproval
 from app.problems import Problem
 from app.web import words
 from app.web.frame import Crumb, build_frame
@@ -43,6 +47,7 @@ from app.web.places import country_name
 from app.web.templating import Fragment, Page, with_query
 
 router = APIRouter(include_in_schema=False)
+log = logging.getLogger("nps.pages")
 
 LIMIT = 50
 MOST_NOTE = 2_000
@@ -73,6 +78,7 @@ class InboxContext:
     empty: str
     here: str
     explanation: str
+    may_write: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +113,11 @@ class AlertContext:
     restricted: bool
     retracted: bool
     done: bool
+    may_assess: bool
+    may_sight: bool
+    may_measure: bool
+    may_close: bool
+    measures: tuple[tuple[str, str], ...]
 
 
 def _here(show: Show, level: int | None, alert_type: str, country: str) -> str:
@@ -160,6 +171,7 @@ def inbox(
         empty=_empty(show, filtered=bool(chosen or alert_type or country), asked=asked),
         here=here,
         explanation=_EXPLANATIONS.get(viewer.principal.role, "") if show is Show.WAITING else "",
+        may_write=may(viewer.principal, Action.ALERT_WRITE),
     )
     return Page("notifications/inbox.html", frame, page)
 
@@ -242,6 +254,71 @@ def approve(
     return RedirectResponse(f"/alerts/{alert_id}?done={alert_id}#done-{alert_id}", status_code=303)
 
 
+def _answer(context: AppContext, viewer: Viewer, alert_id: str, kind: str, note: str) -> Response:
+    with context.database.write() as session:
+        service.answer(session, viewer.principal, alert_id, kind, note.strip() or None, context.now())
+    return RedirectResponse(f"/alerts/{alert_id}#h-timeline", status_code=303)
+
+
+@router.post("/alerts/{alert_id}/assess")
+def assess(
+    context: Context,
+    viewer: Annotated[Viewer, Depends(requires_form(Action.ALERT_ACKNOWLEDGE))],
+    alert_id: str,
+    note: Annotated[str, Form(max_length=MOST_NOTE)] = "",
+) -> Response:
+    """What the organisation makes of the alert, once."""
+    return _answer(context, viewer, alert_id, "assessed", note)
+
+
+@router.post("/alerts/{alert_id}/sighting")
+def sighting(
+    context: Context,
+    viewer: Annotated[Viewer, Depends(requires_form(Action.ALERT_SIGHT))],
+    alert_id: str,
+    note: Annotated[str, Form(max_length=MOST_NOTE)] = "",
+) -> Response:
+    """We see it too, once."""
+    return _answer(context, viewer, alert_id, "sighting", note)
+
+
+@router.post("/alerts/{alert_id}/close")
+def close(
+    context: Context,
+    viewer: Annotated[Viewer, Depends(requires_form(Action.ALERT_APPROVE))],
+    alert_id: str,
+    note: Annotated[str, Form(max_length=MOST_NOTE)] = "",
+) -> Response:
+    """The alert is over: a last revision says so."""
+    with context.database.write() as session:
+        service.close(session, viewer.principal, alert_id, note.strip() or "The event is over.", context.now())
+    context.wake_worker()
+    return RedirectResponse(f"/alerts/{alert_id}", status_code=303)
+
+
+def _note_seen(context: AppContext, principal: Principal | None, alert_id: str) -> None:
+    """An authority that opens an alert has seen it. That this cannot be noted must not keep anybody from reading."""
+    if not may(principal, Action.ALERT_ACKNOWLEDGE):
+        return
+    assert principal is not None
+    with context.database.read() as session:
+        known = session.scalar(
+            select(Acknowledgement.id).where(
+                Acknowledgement.alert_id == alert_id,
+                Acknowledgement.org_id == principal.org_id,
+                Acknowledgement.kind == "seen",
+            )
+        )
+        found = None if known is not None else queries.find(session, principal, alert_id)
+    if found is None:
+        return
+    try:
+        with context.database.write() as session:
+            service.note_seen(session, principal, found.alert, context.now())
+    except OperationalError as error:
+        log.warning("that alert %s was seen was not noted: %s", alert_id, error.orig)
+
+
 @router.get("/alerts/{alert_id}")
 def alert(
     request: Request, context: Context, viewer: MaybeViewer, alert_id: str, done: Annotated[str | None, Query()] = None
@@ -249,6 +326,7 @@ def alert(
     """One alert in the newest revision that the reader may see."""
     principal = viewer.principal if viewer else None
     now = context.now()
+    _note_seen(context, principal, alert_id)
     with context.database.read() as session:
         found = queries.find(session, principal, alert_id)
         if found is None:
@@ -264,6 +342,8 @@ def alert(
             request, context, session, viewer, title=headline, crumbs=(HOME, Crumb(text="Inbox", href="/inbox?show=all"))
         )
         events = timeline_of(session, principal, found.alert, view, approvals)
+        given = answers_of(session, principal, alert_id)
+        measures = measures_of(session, principal, alert_id)
     analyst = may(principal, Action.ALERT_APPROVE)
     page = AlertContext(
         view=view,
@@ -287,5 +367,10 @@ def alert(
         restricted=found.revision.audience == "country" and view.state in LIVE_STATES,
         retracted=view.state == "retracted",
         done=done == alert_id,
+        may_assess=view.state in LIVE_STATES and may(principal, Action.ALERT_ACKNOWLEDGE) and "assessed" not in given,
+        may_sight=view.state in LIVE_STATES and may(principal, Action.ALERT_SIGHT) and "sighting" not in given,
+        may_measure=may(principal, Action.MEASURE_WRITE) and not view.withheld,
+        may_close=view.state in LIVE_STATES and analyst and found.revision.audience == "full",
+        measures=measures,
     )
     return Page("notifications/alert.html", frame, page)

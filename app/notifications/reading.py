@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, joinedload, selectinload
 from alerts.values import AlertView
 from app.auth.permissions import Action, Principal, Role, may
 from app.notifications import queries
-from app.persistence.models import Alert, AlertApproval, AlertRevision, Detection, Report
+from app.persistence.models import Acknowledgement, Alert, AlertApproval, AlertRevision, Detection, Measure, Organisation, Report
 from app.web import words
 from app.web.places import country_name
 from app.web.templating import month as written_month
@@ -157,3 +157,27 @@ def _revision_text(row: AlertRevision) -> str:
             return f"Revision {row.revision} sent {audience}"
         case _:
             return f"Issued {audience}"
+
+
+def answers_of(session: Session, principal: Principal | None, alert_id: str) -> frozenset[str]:
+    """The kinds of answers that the reader's organisation gave to this alert."""
+    if principal is None:
+        return frozenset()
+    return frozenset(
+        session.scalars(
+            select(Acknowledgement.kind).where(Acknowledgement.alert_id == alert_id, Acknowledgement.org_id == principal.org_id)
+        )
+    )
+
+
+def measures_of(session: Session, principal: Principal | None, alert_id: str) -> tuple[tuple[str, str], ...]:
+    """Measures that answer this alert: what and where. None for the public."""
+    if principal is None:
+        return ()
+    rows = session.execute(
+        select(Measure.kind, Measure.country)
+        .join(Organisation, Organisation.id == Measure.org_id)
+        .where(Measure.alert_id == alert_id, Organisation.test.is_(False))
+        .order_by(Measure.id)
+    )
+    return tuple((words.said(words.MEASURES, kind), country_name(country)) for kind, country in rows)

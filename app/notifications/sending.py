@@ -6,8 +6,9 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from alerts.channels.smtp import SmtpChannel
@@ -17,8 +18,9 @@ from alerts.outbox import Result, TaskItem
 from alerts.policies import Detail, detail_for, reader_covered
 from alerts.values import Reader
 from app.context import AppContext
-from app.notifications import mailing, queries
+from app.notifications import links, mailing, queries
 from app.notifications.bodies import Subject, body_row, load_subject, view_for
+from app.notifications.escalation import CLOCKS
 from app.notifications.fanout import message_id, sequence_group
 from app.notifications.secrets import SecretBox, live_secrets
 from app.persistence.models import Body, Organisation, Subscription, Task
@@ -47,13 +49,16 @@ def deliver_handler(
     def handle(task: TaskItem) -> Result:
         with context.database.read() as session:
             outgoing = _prepare(session, task)
-        if isinstance(outgoing, Result):
-            return outgoing
+            if isinstance(outgoing, Result):
+                return outgoing
+            webhook = outgoing.subscription.channel == "webhook"
+            content, fresh = _stored(session, outgoing) if webhook else (None, None)
         target = outgoing.subscription.target or ""
         if outgoing.subscription.channel == "email":
             view = view_for(outgoing.subject, outgoing.reader, outgoing.detail, outgoing.kind)
-            return mailing.send_alert(context, mail, task, view, outgoing.kind, target, outgoing.earlier)
-        body = _body(context, outgoing)
+            token = _link(context, task, outgoing)
+            return mailing.send_alert(context, mail, task, view, outgoing.kind, target, outgoing.earlier, token)
+        body = content if content is not None else _store(context, fresh)
         now = context.now()
         receipt = channel.send(target, message_id(task.id), body, live_secrets(outgoing.subscription, box, now), now)
         return Result(
@@ -67,21 +72,38 @@ def deliver_handler(
     return handle
 
 
-def _body(context: AppContext, outgoing: _Outgoing) -> bytes:
-    """The stored bytes of this view, stored now where they were not: every attempt sends the same."""
-    subject = outgoing.subject
-    key, fresh = body_row(subject, outgoing.reader, outgoing.detail, outgoing.kind)
-    stored = select(Body.content).where(
-        Body.alert_id == subject.alert.id, Body.revision == subject.revision.revision, Body.view == key
-    )
-    with context.database.read() as session:
-        content = session.scalar(stored)
-    if content is None:
-        assert fresh is not None
-        with context.database.write() as session:
-            insert_once(session, Body, fresh)
-            content = session.scalars(stored).one()
-    return content
+def _link(context: AppContext, task: TaskItem, outgoing: _Outgoing) -> str | None:
+    """The token of a link that acknowledges, for an authority that is asked to; None where nothing is asked."""
+    revision, subscription = outgoing.subject.revision, outgoing.subscription
+    if subscription.role != "authority" or revision.level not in CLOCKS or revision.msg_type == "Cancel":
+        return None
+    token = links.token_of(context.secret, task.id)
+    with context.database.write() as session:
+        links.make(
+            session, token, alert_id=revision.alert_id, org_id=subscription.org_id, email=subscription.target or "",
+            now=context.now(),
+        )  # fmt: skip
+    return token
+
+
+def _stored(session: Session, outgoing: _Outgoing) -> tuple[bytes | None, dict[str, Any] | None]:
+    """The stored bytes of this view, and the row to store where they were not."""
+    key, row = body_row(outgoing.subject, outgoing.reader, outgoing.detail, outgoing.kind)
+    revision = outgoing.subject.revision
+    stored = select(Body.content).where(Body.alert_id == revision.alert_id, Body.revision == revision.revision, Body.view == key)
+    return session.scalar(stored), row
+
+
+def _store(context: AppContext, row: dict[str, Any] | None) -> bytes:
+    """Keep the bytes of this view, unless another worker just did: every attempt sends the same."""
+    assert row is not None
+    with context.database.write() as session:
+        insert_once(session, Body, row)
+        return session.scalars(
+            select(Body.content).where(
+                Body.alert_id == row["alert_id"], Body.revision == row["revision"], Body.view == row["view"]
+            )
+        ).one()
 
 
 def _prepare(session: Session, task: TaskItem) -> _Outgoing | Result:
@@ -141,6 +163,13 @@ def ping_handler(context: AppContext, channel: WebhookChannel, box: SecretBox) -
                 resolved_ip=receipt.resolved_ip,
                 response=receipt.response,
             )
+        if task.topic == "heartbeat":
+            with context.database.write() as session:
+                session.execute(
+                    update(Subscription)
+                    .where(Subscription.id == task.payload["subscription"])
+                    .values(last_success_at=context.now())
+                )
         if task.payload.get("activates"):
             with context.database.write() as session:
                 activate(session, task.payload["subscription"], task.payload["nonce"], context.now())

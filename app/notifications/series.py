@@ -32,6 +32,7 @@ class Finding:
     case_id: str | None = None
     death: bool = False
     day: date | None = None
+    product: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +203,7 @@ def grave_events(session: Session, substance_id: str, country: str, as_of: datet
     rows = session.execute(
         select(
             HarmCase.id, HarmCase.subdivision, HarmCase.seriousness, Detection.report_id, Detection.id, Detection.org_id,
-            Detection.tlp, Detection.confidence, Detection.received_at, Detection.sampled_on,
+            Detection.tlp, Detection.confidence, Detection.received_at, Detection.sampled_on, Sample.product_key,
         )
         .join(CaseSubstance, CaseSubstance.case_id == HarmCase.id)
         .join(Detection, Detection.id == CaseSubstance.detection_id)
@@ -222,10 +223,10 @@ def grave_events(session: Session, substance_id: str, country: str, as_of: datet
         .order_by(Detection.sampled_on, HarmCase.id)
     )  # fmt: skip
     found: dict[str | None, list[Finding]] = defaultdict(list)
-    for case_id, subdivision, seriousness, report_id, detection_id, org_id, tlp, confidence, received_at, day in rows:
+    for case_id, subdivision, seriousness, report_id, detection_id, org_id, tlp, confidence, received_at, day, product in rows:
         event = Finding(
             report_id=report_id, detection_id=detection_id, org_id=org_id, tlp=tlp, confidence=confidence,
-            received_at=received_at, case_id=case_id, death=seriousness == "death", day=day,
+            received_at=received_at, case_id=case_id, death=seriousness == "death", day=day, product=product,
         )  # fmt: skip
         found[None].append(event)
         if subdivision is not None:

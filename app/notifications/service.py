@@ -8,7 +8,19 @@ withdrawal, `reevaluate`. Both enqueue the tasks that carry what they wrote; aft
 from __future__ import annotations
 
 from app.notifications.corrections import reevaluate, retract
-from app.notifications.decisions import answer, approvals_needed, approve
+from app.notifications.decisions import answer, approvals_needed, approve, close, note_seen
+from app.notifications.notices import note_import
 from app.notifications.raising import RELEASE, raise_alerts
 
-__all__ = ["RELEASE", "answer", "approvals_needed", "approve", "raise_alerts", "reevaluate", "retract"]
+__all__ = [
+    "RELEASE",
+    "answer",
+    "approvals_needed",
+    "approve",
+    "close",
+    "note_import",
+    "note_seen",
+    "raise_alerts",
+    "reevaluate",
+    "retract",
+]

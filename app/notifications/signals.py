@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from alerts.statistics import Verdict, verdict_of
+from alerts.statistics import Verdict, false_discoveries_held, verdict_of
 from app.notifications.series import Weekly, monday
 from app.persistence.base import new_id
 from app.persistence.models import SeriesEvaluation
@@ -42,3 +42,17 @@ def note_evaluation(session: Session, substance_id: str, country: str, as_of: da
 def recomputed(kept: SeriesEvaluation) -> Verdict:
     """The verdict computed again from the inputs that were kept."""
     return verdict_of(kept.counts, class_mean=kept.class_mean, tests=kept.tests)
+
+
+def note_discoveries(session: Session, as_of: datetime) -> int:
+    """Mark which evaluations of the week of this moment stand at a false discovery rate of 5 % over all of them; their number.
+
+    Benjamini and Hochberg over the p values of the run; only what is above its expectation is a discovery.
+    """
+    rows = session.scalars(
+        select(SeriesEvaluation).where(SeriesEvaluation.week == monday(as_of)).order_by(SeriesEvaluation.id)
+    ).all()
+    held = false_discoveries_held([row.p for row in rows])
+    for row, stands in zip(rows, held, strict=True):
+        row.held = stands and row.observed > row.expected
+    return sum(bool(row.held) for row in rows)

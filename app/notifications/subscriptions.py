@@ -19,15 +19,13 @@ from alerts.render import iso
 from app.auth.permissions import Principal, Role, held_by
 from app.notifications import queries
 from app.notifications.fanout import fan_out, message_id
-from app.notifications.schemas import RedeliverIn, SubscriptionIn, SubscriptionPatch
+from app.notifications.schemas import ADDRESS, RedeliverIn, SubscriptionIn, SubscriptionPatch
 from app.notifications.secrets import SecretBox, with_new_secret
 from app.notifications.sending import CATCH_UP_SECONDS, activate
 from app.persistence.models import Subscription, Task
 from app.persistence.tasks import PRIORITY_PING, cancel_tasks, insert_once, park_lane, task_values, unpark_lane
 from app.problems import FieldError, Problem
 
-# one address, no display name, no line ends; the relay decides the rest
-ADDRESS = re.compile(r"[^\s@<>,;:\"()\[\]\\]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,186}[A-Za-z0-9])?")
 RESENDABLE = ("done", "dead", "ready", "parked")
 
 
@@ -66,6 +64,7 @@ def create(
         filter=wish.filter.model_dump(),
         tlp_max=clearance(principal.role, wish.tlp_max),
         detail=wish.detail,
+        daily_limit=wish.daily_limit if wish.channel == "email" else None,
         state="active" if wish.channel == "inbox" else "unverified",
         secrets=sealed,
         breaker="closed",
@@ -89,7 +88,7 @@ def _target(wish: SubscriptionIn, allow: tuple[AllowRule, ...], *, mail: bool) -
         case "email":
             if not mail:
                 raise _invalid("/channel", "This installation has no mail server (NPS_SMTP_URL); use webhook or inbox.")
-            if wish.address is None or wish.url is not None or not ADDRESS.fullmatch(wish.address):
+            if wish.address is None or wish.url is not None or not re.fullmatch(ADDRESS, wish.address):
                 raise _invalid("/address", "An e-mail endpoint needs an address, such as alerts@authority.example, and no url.")
             return wish.address
         case _:
@@ -188,6 +187,8 @@ def change(
         subscription.tlp_max = clearance(Role(subscription.role), wish.tlp_max)
     if wish.detail is not None:
         subscription.detail = wish.detail
+    if "daily_limit" in wish.model_fields_set:
+        subscription.daily_limit = wish.daily_limit if subscription.channel == "email" else None
     if wish.url is not None and wish.url != subscription.target:
         if subscription.channel != "webhook":
             raise _invalid("/url", "Only a webhook has a url.")
@@ -284,6 +285,7 @@ def document(subscription: Subscription) -> dict[str, Any]:
         "filter": subscription.filter,
         "tlp_max": subscription.tlp_max,
         "detail": subscription.detail,
+        "daily_limit": subscription.daily_limit,
         "state": subscription.state,
         "health": {
             "breaker": subscription.breaker,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from alerts.channels.smtp import SmtpChannel
@@ -18,7 +19,8 @@ from app.persistence.tasks import insert_once, task_values
 
 log = logging.getLogger("nps.worker")
 
-FOR_OPERATORS = frozenset({"disabled", "blocked", "dead"})
+FOR_OPERATORS = frozenset({"disabled", "blocked", "dead", "silent"})
+SILENT_AFTER = timedelta(days=8)  # a weekly heartbeat and a day
 
 
 def tell_handler(context: AppContext, channel: SmtpChannel | None) -> Callable[[TaskItem], Result]:
@@ -51,6 +53,37 @@ def tell_handler(context: AppContext, channel: SmtpChannel | None) -> Callable[[
         return sent(channel, message)
 
     return handle
+
+
+def tell_of_silence(session: Session, now: datetime) -> int:
+    """Write word of each active webhook to which nothing got through for over a week, once a week; the number of new ones."""
+    last = func.coalesce(Subscription.last_success_at, Subscription.created_at)
+    silent = session.scalars(
+        select(Subscription.id)
+        .where(
+            Subscription.channel == "webhook",
+            Subscription.state == "active",
+            Subscription.deleted_at.is_(None),
+            last < now - SILENT_AFTER,
+        )
+        .order_by(Subscription.id)
+    ).all()
+    year, week, _ = now.isocalendar()
+    return sum(
+        insert_once(
+            session,
+            Task,
+            task_values(
+                topic="tell",
+                key=f"{endpoint}:silent:{year}-W{week:02}",
+                lane="tell",
+                priority=2,
+                payload={"subscription": endpoint, "reason": "silent"},
+                now=now,
+            ),
+        )
+        for endpoint in silent
+    )
 
 
 def _spread(session: Session, context: AppContext, task: TaskItem) -> int:

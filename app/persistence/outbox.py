@@ -1,40 +1,82 @@
-"""The outbox in SQL, the same on the embedded SQLite and on PostgreSQL: claims, leases, fencing, breakers, and what follows an
-attempt.
-
-Claims go by state, never by "id greater than the last seen": a slower transaction can commit a smaller id later. On PostgreSQL
-claims are serialised by an advisory lock, so that the limits of a lane hold over any number of workers; on SQLite by `BEGIN
-IMMEDIATE`.
+"""The outbox in SQL, the same on the embedded SQLite and on PostgreSQL: leases, fencing, breakers, and what follows an attempt.
+How tasks are claimed is in `app.persistence.claims`.
 """
 
 from __future__ import annotations
 
 import random
-import secrets
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import cast
 
-from sqlalchemy import exists, func, insert, or_, select, text, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import Table, bindparam, func, insert, select, update
+from sqlalchemy.orm import Session
 
-from alerts.outbox import LANE_LIMIT, LEASE_SECONDS, Result, TaskItem
+from alerts.outbox import LEASE_SECONDS, Result, TaskItem
 from alerts.retry import BreakerPolicy, Health, RetryPolicy, failed, given_up, next_attempt, succeeded
 from app.persistence.base import new_id
+from app.persistence.claims import Claims, expire
 from app.persistence.models import Attempt, Subscription, Task
 from app.persistence.session import Database
-from app.persistence.tasks import BATCH, insert_once, park_lane, task_values, unpark_lane
+from app.persistence.tasks import insert_once, park_lane, task_values, unpark_lane
 
-CLAIM_LOCK = 0x4E50535F  # one number for the whole service, so that claims wait for one another
-PRIORITIES = (9, 8, 7, 6, 5, 4, 3, 2, 1, 0)
-UNFINISHED = ("ready", "leased", "parked")
-QUARANTINE_AT = 3
 URGENT_LEVEL = 3
 ESCALATE_AFTER = 4
-POISON_AT = 8
-LANE_LIMITS = {"publish": 1, "fanout": 4, "evaluate": 2, "import": 1, "curate": 1, "rescreen": 1}
+SUCCESS_NOTED_EVERY = timedelta(seconds=5)
 INTERNAL_RETRY_CAP = timedelta(minutes=10)
 SENT_TOPICS = frozenset({"deliver", "ping", "heartbeat", "confirm", "digest", "remind"})
-QUARANTINE_WAIT = timedelta(seconds=30)
+
+
+_TASK = cast(Table, Task.__table__)
+_COMPLETE = (
+    update(_TASK)
+    .where(_TASK.c.id == bindparam("task"), _TASK.c.lease_token == bindparam("token"), _TASK.c.state == "leased")
+    .values(
+        state="done", done_at=bindparam("now"), attempts=_TASK.c.attempts + bindparam("counted"), crashes=0, last_error=None,
+        lease_owner=None, lease_token=None, lease_until=None,
+    )
+    .returning(_TASK.c.id)
+)  # fmt: skip
+_HEALTH = select(Subscription.breaker, Subscription.failures, Subscription.last_error, Subscription.last_success_at).where(
+    Subscription.id == bindparam("lane")
+)
+_ATTEMPT = insert(Attempt.__table__).values(  # type: ignore[arg-type]
+    id=bindparam("id"), task_id=bindparam("task"), started_at=bindparam("started_at"), ended_at=bindparam("ended_at"),
+    outcome=bindparam("outcome"), status=bindparam("status"), latency_ms=bindparam("latency_ms"),
+    resolved_ip=bindparam("resolved_ip"), response=bindparam("response"), error=bindparam("error"), worker=bindparam("worker"),
+    n=select(func.count() + 1).select_from(Attempt).where(Attempt.task_id == bindparam("task")).scalar_subquery(),
+)  # fmt: skip
+
+
+def complete(session: Session, task: TaskItem, now: datetime) -> bool:
+    """Move a task to `done` in the transaction of its own work; False where the lease was lost."""
+    values = {"task": task.id, "token": task.token, "now": now, "counted": int(task.topic == "deliver")}
+    return session.connection().execute(_COMPLETE, values).first() is not None
+
+
+class LeaseLost(Exception):
+    """The task belongs to another worker by now; what this one did is rolled back."""
+
+
+def end_within(session: Session, task: TaskItem, now: datetime) -> Result:
+    """End work inside the service in the transaction that does it: one commit for both, and never the one without the other.
+
+    Raises LeaseLost, which rolls the work back, where the task is another worker's by now.
+    """
+    session.flush()
+    if not complete(session, task, now):
+        raise LeaseLost(task.id)
+    return Result(outcome="done", recorded=True)
+
+
+def _health_of(subscription: Subscription) -> Health:
+    return Health(
+        breaker="closed" if subscription.breaker == "closed" else "open",
+        failures=subscription.failures,
+        fail_since=subscription.fail_since,
+        probe_at=subscription.probe_at,
+        last_success_at=subscription.last_success_at,
+    )
 
 
 class SqlOutbox:
@@ -60,6 +102,7 @@ class SqlOutbox:
         self._breaker = breaker or BreakerPolicy()
         self._database_clock = (not database.is_sqlite) if database_clock is None else database_clock
         self._spread = spread
+        self._claims = Claims(database, self.now)
 
     def now(self, session: Session) -> datetime:
         """The time by the clock that leases go by."""
@@ -69,141 +112,14 @@ class SqlOutbox:
         assert moment is not None
         return moment
 
-    # claims
-
     def claim(self, owner: str, limit: int, *, running: int) -> list[TaskItem]:
         """Lease up to `limit` due tasks; see `OutboxStore.claim`."""
-        if not self._anything_due():
-            return []
-        with self._database.write() as session:
-            if not self._database.is_sqlite:
-                session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": CLAIM_LOCK})
-            now = self.now(session)
-            self._expire(session, now)
-            quarantined = self._quarantined(session, now)
-            if quarantined is not None:
-                task_id, due = quarantined
-                if running == 0:
-                    return self._lease(session, [task_id], owner, now)
-                if now - due > QUARANTINE_WAIT:
-                    return []  # let what runs come to its end, then the suspect has the worker to itself
-            picked = self._pick(session, limit, now)
-            claimed = self._lease(session, picked, owner, now)
-            if len(claimed) < limit:
-                claimed += self._lease(session, self._probes(session, now), owner, now, probe=True)
-            return claimed
+        return self._claims.claim(owner, limit, running=running)
 
-    def _anything_due(self) -> bool:
-        with self._database.read() as session:
-            now = self.now(session)
-            due = exists().where(Task.state == "ready", Task.run_at <= now)
-            expired = exists().where(Task.state == "leased", Task.lease_until < now)
-            probe = exists().where(Subscription.breaker == "open", Subscription.state == "active", Subscription.probe_at <= now)
-            return bool(session.scalar(select(or_(due, expired, probe))))
-
-    def _expire(self, session: Session, now: datetime) -> None:
-        values = {"lease_owner": None, "lease_token": None, "lease_until": None, "crashes": Task.crashes + 1, "run_at": now}
-        expired = update(Task).where(Task.state == "leased", Task.lease_until < now)
-        session.execute(
-            expired.where(Task.crashes + 1 >= POISON_AT).values(
-                **values, state="dead", done_at=now, last_error="poison: the worker was lost each time this was tried"
-            )
-        )
-        session.execute(expired.values(**values, state="ready", last_error="the lease expired: the worker was lost"))
-
-    def _quarantined(self, session: Session, now: datetime) -> tuple[str, datetime] | None:
-        row = session.execute(
-            select(Task.id, Task.run_at)
-            .where(Task.state == "ready", Task.run_at <= now, Task.crashes >= QUARANTINE_AT)
-            .order_by(Task.run_at)
-            .limit(1)
-        ).first()
-        return None if row is None else (row[0], row[1])
-
-    def _pick(self, session: Session, limit: int, now: datetime) -> list[str]:
-        leased = select(Task.lane, func.count()).where(Task.state == "leased").group_by(Task.lane)
-        busy: dict[str, int] = {row[0]: row[1] for row in session.execute(leased)}
-        full = {lane for lane, count in busy.items() if count >= LANE_LIMITS.get(lane, LANE_LIMIT)}
-        earlier = aliased(Task)
-        blocked = exists().where(earlier.seq_group == Task.seq_group, earlier.seq_no < Task.seq_no, earlier.state.in_(UNFINISHED))
-        picked: list[str] = []
-        for priority in PRIORITIES:
-            while len(picked) < limit:
-                rows = session.execute(
-                    select(Task.id, Task.lane)
-                    .where(
-                        Task.state == "ready",
-                        Task.priority == priority,
-                        Task.run_at <= now,
-                        Task.crashes < QUARANTINE_AT,
-                        Task.lane.not_in(full),
-                        Task.id.not_in(picked),
-                        or_(Task.seq_group.is_(None), ~blocked),
-                    )
-                    .order_by(Task.run_at, Task.id)
-                    .limit(BATCH)
-                ).all()
-                for task_id, lane in rows:
-                    if lane in full or len(picked) >= limit:
-                        continue
-                    picked.append(task_id)
-                    busy[lane] = busy.get(lane, 0) + 1
-                    if busy[lane] >= LANE_LIMITS.get(lane, LANE_LIMIT):
-                        full.add(lane)
-                if len(rows) < BATCH:
-                    break
-        return picked
-
-    def _probes(self, session: Session, now: datetime) -> list[str]:
-        """The oldest parked task of each endpoint whose breaker is open and whose time to probe has come."""
-        due = session.scalars(
-            select(Subscription)
-            .where(Subscription.breaker == "open", Subscription.state == "active", Subscription.probe_at <= now)
-            .with_for_update(skip_locked=True)
-        ).all()
-        picked = []
-        for subscription in due:
-            if session.scalar(select(exists().where(Task.lane == subscription.id, Task.state == "leased"))):
-                continue
-            oldest = session.scalar(
-                select(Task.id)
-                .where(Task.lane == subscription.id, Task.state == "parked")
-                .order_by(Task.created_at, Task.id)
-                .limit(1)
-            )
-            if oldest is not None:
-                picked.append(oldest)
-                subscription.probe_at = now + timedelta(seconds=LEASE_SECONDS)
-        return picked
-
-    def _lease(self, session: Session, ids: Sequence[str], owner: str, now: datetime, *, probe: bool = False) -> list[TaskItem]:
-        if not ids:
-            return []
-        order = {task_id: position for position, task_id in enumerate(ids)}
-        rows = session.scalars(
-            select(Task).where(Task.id.in_(ids), Task.state == ("parked" if probe else "ready")).with_for_update(skip_locked=True)
-        ).all()
-        items = []
-        for task in sorted(rows, key=lambda row: order[row.id]):
-            task.state = "leased"
-            task.lease_owner = owner
-            task.lease_token = secrets.token_hex(16)
-            task.lease_until = now + timedelta(seconds=LEASE_SECONDS)
-            items.append(
-                TaskItem(
-                    id=task.id,
-                    topic=task.topic,
-                    key=task.key,
-                    lane=task.lane,
-                    payload=dict(task.payload),
-                    attempts=task.attempts,
-                    crashes=task.crashes,
-                    token=task.lease_token,
-                    probe=probe,
-                )
-            )
-        session.flush()
-        return items
+    @property
+    def contended(self) -> bool:
+        """Whether the last claim left out what another worker was just claiming."""
+        return self._claims.contended
 
     # leases
 
@@ -232,7 +148,7 @@ class SqlOutbox:
             if owner_prefix is not None:
                 statement = statement.where(Task.lease_owner.startswith(owner_prefix, autoescape=True))
             recovered = session.execute(statement.values(lease_until=now - timedelta(seconds=1)).returning(Task.id)).all()
-            self._expire(session, now)
+            expire(session, now)
             return len(recovered)
 
     # ends of attempts
@@ -240,16 +156,22 @@ class SqlOutbox:
     def finish(self, task: TaskItem, result: Result, *, worker: str, started: datetime, ended: datetime) -> bool:
         """Record the attempt and move the task on; see `OutboxStore.finish`."""
         with self._database.write() as session:
+            now = self.now(session)
+            if result.outcome == "done" and (task.topic != "deliver" or not task.probe):
+                kept = complete(session, task, now)
+                if kept and task.topic == "deliver" and result.sent:
+                    self._note_success(session, task, now)
+                if result.sent or not kept:
+                    self._attempt(session, task, result, worker, started, ended, late=not kept)
+                return kept
             row = session.scalar(select(Task).where(Task.id == task.id).with_for_update())
             if row is None:
                 return False
             held = row.lease_token == task.token and row.state == "leased"
             if result.sent or not held:
-                attempt = self._attempt(session, task, result, worker, started, ended, late=not held)
-                session.execute(insert(Attempt).values(**attempt))
+                self._attempt(session, task, result, worker, started, ended, late=not held)
             if not held:
                 return False
-            now = self.now(session)
             row.lease_owner = row.lease_token = row.lease_until = None
             row.crashes = 0
             row.last_error = result.error
@@ -259,10 +181,29 @@ class SqlOutbox:
                 self._settle(row, result, now)
             return True
 
+    def _note_success(self, session: Session, task: TaskItem, now: datetime) -> None:
+        """What a delivery that went through says of its endpoint. Nothing is written where all was well a moment ago."""
+        health = session.connection().execute(_HEALTH, {"lane": task.lane}).first()
+        if health is None:
+            return
+        well = health.breaker == "closed" and not health.failures and health.last_error is None
+        if well and health.last_success_at is not None and now - health.last_success_at < SUCCESS_NOTED_EVERY:
+            return
+        subscription = session.scalar(select(Subscription).where(Subscription.id == task.lane).with_for_update())
+        if subscription is not None:
+            self._recover(session, subscription, now)
+
+    def _recover(self, session: Session, subscription: Subscription, now: datetime) -> None:
+        before = _health_of(subscription)
+        self._keep_health(subscription, succeeded(before, now))
+        subscription.last_error = None
+        if before.breaker == "open" and subscription.state == "active":
+            session.flush()
+            unpark_lane(session, subscription.id, now, interval=self._breaker.catch_up_interval)
+
     def _attempt(
         self, session: Session, task: TaskItem, result: Result, worker: str, started: datetime, ended: datetime, *, late: bool
-    ) -> dict[str, Any]:
-        before = session.scalar(select(func.count()).select_from(Attempt).where(Attempt.task_id == task.id)) or 0
+    ) -> None:
         if late:
             outcome = "late"
         elif result.outcome == "done":
@@ -271,10 +212,9 @@ class SqlOutbox:
             outcome = "probe"
         else:
             outcome = "failed" if result.outcome == "gone" else result.outcome
-        return {
+        values = {
             "id": new_id(),
-            "task_id": task.id,
-            "n": before + 1,
+            "task": task.id,
             "started_at": started,
             "ended_at": ended,
             "outcome": outcome,
@@ -285,6 +225,7 @@ class SqlOutbox:
             "error": result.error,
             "worker": worker,
         }
+        session.connection().execute(_ATTEMPT, values)
 
     def _settle(self, row: Task, result: Result, now: datetime) -> None:
         """For work inside the service, and for pings: no endpoint's health is at stake.
@@ -314,24 +255,14 @@ class SqlOutbox:
         if subscription is None:
             self._settle(row, result, now)
             return
-        health = Health(
-            breaker="closed" if subscription.breaker == "closed" else "open",
-            failures=subscription.failures,
-            fail_since=subscription.fail_since,
-            probe_at=subscription.probe_at,
-            last_success_at=subscription.last_success_at,
-        )
+        health = _health_of(subscription)
         if result.outcome in ("cancelled", "parked"):
             self._settle(row, result, now)
             return
         if result.outcome == "done":
-            self._keep_health(subscription, succeeded(health, now))
-            subscription.last_error = None
             row.attempts += 1
             row.state, row.done_at = "done", now
-            if health.breaker == "open" and subscription.state == "active":
-                session.flush()
-                unpark_lane(session, row.lane, now, interval=self._breaker.catch_up_interval)
+            self._recover(session, subscription, now)
             return
         if health.breaker == "closed" or task.probe:  # what was under way when the breaker opened says nothing new
             health = failed(self._breaker, health, now)

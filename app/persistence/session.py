@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.persistence import trail
 from app.persistence.base import dump_json
@@ -73,12 +77,60 @@ def make_engine(url: str, *, pool_size: int = 20) -> Engine:
         ):
             connection.execute(f"PRAGMA {pragma}")
 
+    turns = _Turns()
+
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         immediate = connection.get_execution_options().get("nps_write", False)
+        if immediate:
+            turns.take()
+            connection.info["turn"] = True
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
+    @event.listens_for(engine, "checkin")
+    @event.listens_for(engine, "invalidate")
+    def _over(_connection: object, record: ConnectionPoolEntry, *_: object) -> None:
+        if record.info.pop("turn", False):
+            turns.give()
+
     return engine
+
+
+class _Turns:
+    """Lets the writers of one process go one after another, in the order in which they came.
+
+    SQLite has one writer at a time; whoever finds it busy sleeps and looks again, up to 100 ms later, while others pass by.
+    Under load that costs seconds, so the threads of a process queue here, and only the first of them asks SQLite.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._queue: deque[threading.Lock] = deque()
+        self._busy = False
+
+    def take(self) -> None:
+        """Wait for one's turn, at most as long as SQLite would. Raises OperationalError where it does not come."""
+        with self._lock:
+            if not self._busy:
+                self._busy = True
+                return
+            mine = threading.Lock()
+            mine.acquire()
+            self._queue.append(mine)
+        if mine.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
+            return
+        with self._lock:
+            if mine in self._queue:
+                self._queue.remove(mine)
+                raise OperationalError("BEGIN IMMEDIATE", {}, sqlite3.OperationalError("database is locked"))
+
+    def give(self) -> None:
+        """It is the next one's turn."""
+        with self._lock:
+            if self._queue:
+                self._queue.popleft().release()
+            else:
+                self._busy = False
 
 
 class Database:

@@ -45,13 +45,10 @@ def insert_all_once(session: Session, model: type[Base], rows: Sequence[dict[str
     """Insert these rows, leaving out those whose unique key is taken; the number inserted."""
     if not rows:
         return 0
-    table = model.__table__
-    assert isinstance(table, Table)
-    dialect_insert = sqlite_insert if session.get_bind().dialect.name == "sqlite" else pg_insert
+    statement = _insert_unless_taken(session.get_bind().dialect.name, model)
     inserted = 0
     for start in range(0, len(rows), BATCH):
-        statement = dialect_insert(table).values(list(rows[start : start + BATCH])).on_conflict_do_nothing()
-        made = session.execute(statement.returning(*table.primary_key.columns), execution_options=_UNTRAILED).all()
+        made = session.execute(statement, list(rows[start : start + BATCH]), execution_options=_UNTRAILED).all()
         note_row(session, "created", model.__tablename__, ("/".join(str(part) for part in row) for row in made))
         inserted += len(made)
     return inserted
@@ -69,10 +66,11 @@ def task_values(
     seq_group: str | None = None,
     seq_no: int | None = None,
     state: str = "ready",
+    task_id: str | None = None,
 ) -> dict[str, Any]:
     """The row of a new task, to be inserted with `insert_once` in the transaction of what causes it."""
     return {
-        "id": new_id(),
+        "id": task_id or new_id(),
         "topic": topic,
         "key": key,
         "lane": lane,

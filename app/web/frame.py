@@ -110,6 +110,10 @@ def _nav(viewer: Viewer | None, path: str, waiting: int | None) -> list[NavItem]
         if path.startswith("/alerts/"):
             inbox = NavItem(text="Inbox", href="/inbox", current=True, count=waiting)
         items.append(inbox)
+        items.append(item("Subscriptions", "/subscriptions"))
+        if may(viewer.principal, Action.DELIVERY_READ):
+            items.append(item("Coverage", "/coverage"))
+        items.append(item("Measures", "/measures"))
         items.append(item("Screening", "/screening"))
         if may(viewer.principal, Action.REPORT_SEND):
             items.append(item("My reports", "/reports"))

@@ -50,6 +50,11 @@ def moment(value: datetime) -> str:
     return f"{day(utc)}, {utc:%H:%M} UTC"
 
 
+def instant(value: str) -> datetime:
+    """A time as an API writes it."""
+    return datetime.fromisoformat(value)
+
+
 def clock(value: datetime) -> str:
     """12:05 UTC."""
     return f"{value.astimezone(UTC):%H:%M} UTC"
@@ -102,6 +107,7 @@ def environment() -> Environment:
         "reported_date": reported_date,
         "moment": moment,
         "clock": clock,
+        "instant": instant,
         "country": country_name,
         "region": region_name,
         "said": _said,

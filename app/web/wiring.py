@@ -11,6 +11,7 @@ from app.auth.sessions import SignInNeeded
 from app.auth.throttle import SignInThrottle
 from app.context import AppContext
 from app.countries import pages as country_pages
+from app.curation import merge_pages as curation_merge_pages
 from app.curation import pages as curation_pages
 from app.dossiers import pages as dossier_pages
 from app.imports import pages as import_pages
@@ -18,6 +19,7 @@ from app.intake import form_pages
 from app.intake import pages as intake_pages
 from app.law import draft_pages
 from app.law import pages as law_pages
+from app.notifications import contact_pages, coverage_pages, link_pages, measure_pages, notice_pages, subscription_pages
 from app.notifications import pages as alert_pages
 from app.operations import pages as operations_pages
 from app.packages import pages as package_pages
@@ -46,10 +48,17 @@ ROUTERS = (
     operations_pages.router,
     structure_pages.router,
     signal_pages.router,
+    notice_pages.router,  # before the alerts: /alerts/new is also a /alerts/{id}
     alert_pages.router,
+    subscription_pages.router,
+    contact_pages.router,
+    coverage_pages.router,
+    measure_pages.router,
+    link_pages.router,
     form_pages.router,
     import_pages.router,
     curation_pages.router,
+    curation_merge_pages.router,
     suspects_pages.router,
     intake_pages.router,
     screening_pages.router,

@@ -57,6 +57,26 @@ ALERT_TYPES = {
     "control_change": "Change of control",
     "industry": "Industry notice",
 }
+MEASURES = {
+    "provisional_control": "Provisional control",
+    "permanent_control": "Permanent control",
+    "public_health_announcement": "Public-health announcement",
+    "none": "No measure for now",
+}
+ENDPOINT_STATES = {
+    "unverified": "Waits for its answer",
+    "active": "Active",
+    "paused": "Paused",
+    "disabled": "Disabled",
+}
+ATTEMPTS = {
+    "delivered": "delivered",
+    "failed": "failed",
+    "blocked": "not called",
+    "late": "recorded late",
+    "probe": "probed, failed",
+    "cancelled": "cancelled",
+}
 IMPORT_STATES = {
     "draft": "Waits for you to read its mapping",
     "waiting": "Waiting",

@@ -21,6 +21,7 @@ from alerts.values import (
     Level,
     ReportFacts,
     Scope,
+    SetMember,
     Signal,
     SoldAsFacts,
     SubstanceFacts,
@@ -264,3 +265,42 @@ def test_texts_never_use_the_words_that_the_desk_forbids(word: str) -> None:
     for signal in signals_of(facts, known):
         texts = texts_of(signal)
         assert word not in " ".join((texts.headline, texts.short, texts.summary, texts.full, texts.instruction)).lower()
+
+
+def test_a_route_of_use_that_is_new_in_the_region_fires_and_is_not_named() -> None:
+    facts = report(detection(substance()), cases=(case("hospital_or_emergency_treatment", route="nasal"),))
+    known = Background(known_in_region=frozenset({0}), known_routes={0: frozenset({"oral"})})
+    (signal,) = signals_of(facts, known)
+    assert (signal.dedupe_key, int(signal.level), signal.case_id) == ("new_form_or_route:x:route-nasal:Europe", 1, "c")
+    texts = texts_of(signal)
+    for text in (texts.headline, texts.summary, texts.full, str(signal.numbers)):
+        assert "nasal" not in text
+
+
+@pytest.mark.parametrize(
+    ("route", "known"),
+    [
+        ("nasal", Background(known_in_region=frozenset({0}), known_routes={0: frozenset({"nasal"})})),
+        ("unknown", Background(known_in_region=frozenset({0}))),
+        (None, Background(known_in_region=frozenset({0}))),
+        ("nasal", Background()),  # the substance itself is new there: that says more
+    ],
+)
+def test_a_route_that_is_known_or_not_told_raises_nothing(route: str | None, known: Background) -> None:
+    facts = report(detection(substance()), cases=(case("hospital_or_emergency_treatment", route=route),))
+    assert signals_of(facts, known) == ()
+
+
+def test_an_isomer_set_that_another_laboratory_reported_is_an_analytical_notice() -> None:
+    members = (SetMember(inchikey="B", name="3-FMA"), SetMember(inchikey="A", name="2-FMA"))
+    one = detection(None, isomer_set=members, legal_status="possibly_controlled", confidence="probable")
+    assert signals_of(report(one), Background()) == ()
+    (signal,) = signals_of(report(one), Background(sets_seen_elsewhere=frozenset({0})))
+    (other,) = signals_of(
+        report(replace(one, isomer_set=members[::-1]), country="FR"), Background(sets_seen_elsewhere=frozenset({0}))
+    )
+    assert signal.dedupe_key == other.dedupe_key
+    assert (signal.type, int(signal.level)) == ("analytical", 1)
+    texts = texts_of(signal)
+    assert "3-FMA or 2-FMA" in texts.headline
+    assert texts.short.endswith("Possibly controlled.")

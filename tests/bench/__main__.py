@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.bench import figures
 
-BENCHES = ("chem", "screening", "cluster", "imports", "intake", "signals")
+BENCHES = ("chem", "screening", "cluster", "imports", "intake", "signals", "delivery")
 
 
 def main() -> None:

@@ -79,6 +79,28 @@ def test_a_file_is_read_mapped_imported_and_its_bad_rows_come_back(
     expect(page.get_by_role("listitem").filter(has_text="Purple Zorblax")).to_contain_text("told by the laboratory")
     no_violations(page)
 
+    # two records that are one substance: first what would change, then the merge, then its undoing
+    page.get_by_role("link", name="Merge two substances").click()
+    page.get_by_label("Substance that goes").fill("no such thing")
+    page.get_by_label("Substance that stays").fill("MDMA")
+    page.get_by_role("button", name="Show what would change").click()
+    expect(page.locator("#summary")).to_contain_text("'no such thing' is no substance that was reported")
+    page.get_by_label("Substance that goes").fill("mephedrone")
+    page.get_by_role("button", name="Show what would change").click()
+    expect(page.get_by_text(re.compile("detections? goe?s? to"))).to_be_visible()
+    page.screenshot(path=tmp_path / "merge.png", full_page=True)
+    no_violations(page)
+    no_sideways_scroll(page)
+    page.get_by_role("button", name=re.compile("^Merge .+ into ")).click()
+    expect(page.locator("#summary")).to_be_focused()
+    page.get_by_label("Reason").fill("only to see it undone")
+    page.get_by_role("button", name=re.compile("^Merge .+ into ")).click()
+    event = page.get_by_role("listitem").filter(has_text="only to see it undone")
+    event.locator("summary").click()
+    event.get_by_label("Reason").fill("it was seen")
+    event.get_by_role("button", name="Undo this decision").click()
+    expect(page.get_by_role("listitem").filter(has_text="only to see it undone")).to_contain_text("Undone")
+
 
 def test_a_file_that_cannot_be_read_is_said_at_its_field(visit: Callable[..., Visit], desk: str, tmp_path: Path) -> None:
     path = tmp_path / "letter.pdf"

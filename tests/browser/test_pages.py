@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,6 +85,12 @@ PAGES: dict[str, tuple[str | None, Callable[[Page, str], None]]] = {
     "alert": (AUTHORITY, _follow("/inbox", "[data-open]")),
     "alert to approve": (ANALYST, _follow("/inbox", "[data-open]")),
     "retracted alert": (LAB, _follow("/inbox?show=all", "[data-open] >> text=by mistake")),
+    "subscriptions": (AUTHORITY, _goto("/subscriptions")),
+    "new subscription": (AUTHORITY, _goto("/subscriptions/new?min_level=1&tlp_max=AMBER")),
+    "contacts": (AUTHORITY, _goto("/contacts")),
+    "coverage": (ANALYST, _goto("/coverage")),
+    "record a measure": (AUTHORITY, _goto("/measures/new")),
+    "new notice": (ANALYST, _goto("/alerts/new")),
     "reports": (LAB, _goto("/reports")),
     "report": (LAB, _follow("/reports", "main .row-title")),
     "law": (None, _goto("/law")),
@@ -287,9 +294,63 @@ def test_page_prints_on_paper(site: str, visit: MakeVisit, tmp_path: Path, name:
     go(page, site)
     path = tmp_path / "page.pdf"
     page.pdf(path=str(path), format="A4")
-    assert path.read_bytes().startswith(b"%PDF")
+    written = path.read_bytes()
+    assert written.startswith(b"%PDF")
+    if name == "alert":  # one page of A4
+        assert len(re.findall(rb"/Type /Page\b", written)) == 1
     page.emulate_media(media="print")
     expect(page.locator("nav.nav")).to_be_hidden()
     expect(page.locator(".print-only")).to_be_visible()
     page.set_viewport_size({"width": 794, "height": 1123})
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+
+
+def test_the_preview_of_a_filter_is_the_list_and_a_test_tells_the_answer_as_text(fresh_site: str, visit: MakeVisit) -> None:
+    seen = visit(fresh_site)
+    page = seen.open()
+    seen.sign_in(page, AUTHORITY)
+    page.goto(f"{fresh_site}/subscriptions/new")
+    page.get_by_label("Lowest level").select_option("1")
+    page.get_by_label("Label up to").select_option("AMBER")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.locator("#preview")).to_contain_text("would have sent you 4 alerts")
+    expect(page.locator("#preview-list > li")).to_have_count(4)
+    page.get_by_label("https address or e-mail address").fill("https://authority.example/hook")
+    page.get_by_role("button", name="Save subscription").click()
+    expect(page.get_by_text("shown only now")).to_be_visible()
+    page.get_by_role("button", name="Send test").click()
+    expect(page.get_by_text("The test is on its way")).to_be_visible()
+    page.goto(f"{fresh_site}/subscriptions")
+    expect(page.get_by_text("Waits for its answer")).to_be_visible()
+    seen.assert_quiet()
+
+
+def test_a_second_acknowledgement_changes_nothing(fresh_site: str, visit: MakeVisit) -> None:
+    seen = visit(fresh_site)
+    first, second = seen.open(), seen.open()
+    seen.sign_in(first, AUTHORITY)
+    for page in (first, second):
+        page.goto(f"{fresh_site}/inbox")
+        page.locator("[data-open]").first.click()
+        expect(page.get_by_role("button", name="Acknowledge")).to_be_visible()
+    for page in (first, second):  # the second window does not know yet
+        page.get_by_role("button", name="Acknowledge").click()
+        expect(page.get_by_text("Acknowledged by you, 12:00 UTC")).to_be_visible()
+    expect(second.get_by_text("acknowledged", exact=False).locator("xpath=ancestor-or-self::li")).to_have_count(1)
+    short = second.locator(".alert-short").inner_text().removesuffix("Copy short text").removesuffix("Copy").strip()
+    assert len(short) <= 160
+    seen.assert_quiet()
+
+
+def test_a_retracted_alert_says_so_before_its_headline(site: str, visit: MakeVisit) -> None:
+    seen = visit(site)
+    page = seen.open()
+    seen.sign_in(page, LAB)
+    page.goto(f"{site}/inbox?show=all")
+    page.locator("[data-open] >> text=by mistake").click()
+    above = page.evaluate(
+        "(() => { const banner = document.querySelector('main .notice'); const title = document.querySelector('main h1');"
+        " return Boolean(banner.compareDocumentPosition(title) & Node.DOCUMENT_POSITION_FOLLOWING)"
+        " && banner.innerText.includes('etracted'); })()"
+    )
+    assert above

@@ -24,7 +24,7 @@ from alerts.channels.webhook import WebhookChannel
 from app.chemistry import Chemistry
 from app.context import AppContext
 from app.main import create_app
-from app.persistence import outbox
+from app.persistence import claims, outbox
 from app.persistence.session import Database
 from app.settings import Settings
 from app.worker import run_until_stopped
@@ -84,7 +84,7 @@ def run(order: dict[str, Any], chemistry: Chemistry) -> None:
     """Be the node until killed."""
     context = context_of(order["url"], chemistry)
     settings, database = context.settings, context.database
-    outbox.LEASE_SECONDS = order.get("lease") or outbox.LEASE_SECONDS
+    outbox.LEASE_SECONDS = claims.LEASE_SECONDS = order.get("lease") or outbox.LEASE_SECONDS
     moment = order.get("die") or ""
     if moment.endswith("-commit"):
         die_at_commit(database.engine, before=moment.startswith("before"))

@@ -18,6 +18,7 @@ from app.persistence.models.alerting import (
 )
 from app.persistence.models.audit import AuditEntry, AuditSeal
 from app.persistence.models.law import HistoryRecord, LoadedEdition, ScheduleEdition, ServiceState
+from app.persistence.models.people import AcknowledgeLink, Contact, DeliveryCount
 from app.persistence.models.reports import (
     CaseSubstance,
     Detection,
@@ -48,6 +49,7 @@ from app.persistence.models.statistics import (
 from app.persistence.models.substances import CurationItem, Substance, SubstanceName
 
 __all__ = [
+    "AcknowledgeLink",
     "Acknowledgement",
     "ActivityReport",
     "AggregateReport",
@@ -63,7 +65,9 @@ __all__ = [
     "AuditSeal",
     "Body",
     "CaseSubstance",
+    "Contact",
     "CurationItem",
+    "DeliveryCount",
     "Detection",
     "DetectionCell",
     "DetectionDelta",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Double, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import Double, ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.persistence.base import Base, Id, Json, new_id
@@ -134,6 +134,7 @@ class Subscription(Base):
     filter: Mapped[dict[str, Any]] = mapped_column(Json)
     tlp_max: Mapped[str] = mapped_column(String(12))
     detail: Mapped[str] = mapped_column(String(5))
+    daily_limit: Mapped[int | None]  # e-mail: so many of levels 1 and 2 a day go at once, the rest in the digest
     state: Mapped[str] = mapped_column(String(10))  # unverified | active | paused | disabled
     nonce: Mapped[str | None] = mapped_column(String(64))
     secrets: Mapped[list[Any]] = mapped_column(Json)
@@ -178,6 +179,7 @@ class Task(Base):
     __table_args__ = (
         UniqueConstraint("topic", "key"),
         Index("ix_task_claim", "state", "priority", "run_at"),
+        Index("ix_task_due", "state", text("priority DESC"), "run_at", "id", "lane", postgresql_where=text("state = 'ready'")),
         Index(None, "lane", "state"),
         Index(None, "seq_group", "seq_no"),
     )
@@ -272,6 +274,7 @@ class SeriesEvaluation(Base):
     dispersion: Mapped[float] = mapped_column(Double)
     p: Mapped[float] = mapped_column(Double)
     alarm: Mapped[bool]
+    held: Mapped[bool | None]  # whether p stands at a false discovery rate of 5 % over its daily run; none before one
     laboratories: Mapped[int]
     counts: Mapped[list[Any]] = mapped_column(Json)
     tests: Mapped[list[Any] | None] = mapped_column(Json)

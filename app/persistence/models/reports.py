@@ -77,6 +77,7 @@ class Sample(Base):
     matrix: Mapped[str | None] = mapped_column(String(20))
     form: Mapped[str | None] = mapped_column(String(20))
     sold_as: Mapped[str | None] = mapped_column(String(300))
+    product_key: Mapped[str | None] = mapped_column(String(32))  # a hash of form, markings and brand
     quantity_value: Mapped[float | None] = mapped_column(Float)
     quantity_unit: Mapped[str | None] = mapped_column(String(12))
     quantity_basis: Mapped[str | None] = mapped_column(String(10))

@@ -19,7 +19,7 @@ from app.imports.mapping import MappingError, read_mapping, row_hash
 from app.imports.readers import FileError, format_of, read_rows
 from app.imports.rejects import RejectFile
 from app.imports.service import Outcome, run_import
-from app.persistence.models import Alert, Detection, HarmCase, ImportJob, Organisation, Report, Substance
+from app.persistence.models import Alert, AlertRevision, Detection, HarmCase, ImportJob, Organisation, Report, Substance, Task
 from chem.names import Outcome as Meaning
 from chem.names import fold
 from tests.conftest import Service
@@ -111,7 +111,32 @@ def test_a_historical_import_counts_and_stays_quiet(sqlite_service: Service, tmp
     path.write_text("\n".join([HEADER, *ROWS]) + "\n")
     outcome, _ = run(sqlite_service, laboratory(sqlite_service), path, BC, mode="historical")
     assert (outcome.stored, outcome.alerts) == (5, 0)
-    assert count(sqlite_service, Alert) == 0
+    with sqlite_service.context.database.read() as session:
+        alert, revision = session.execute(select(Alert, AlertRevision).join(AlertRevision)).one()
+        assert (alert.type, alert.level, alert.tlp, alert.country) == ("analytical", 1, "GREEN", "CA")
+        assert revision.headline == "Earlier data: 5 reports from Canada, November 2026"
+    again, _ = run(sqlite_service, laboratory(sqlite_service, "US"), path, BC, mode="historical")
+    assert (again.stored, count(sqlite_service, Alert)) == (5, 2)  # one line an import
+
+
+def test_a_replay_receives_each_row_on_its_day_and_looks_at_each_day_in_order(sqlite_service: Service, tmp_path: Path) -> None:
+    path = tmp_path / "file.csv"
+    days = [f"2025-03-{day:02},Testville,MDMA,True,N/A,Fentanyl HCl" for day in (9, 2, 5)]
+    path.write_text("\n".join([HEADER, *days]) + "\n")
+    outcome, _ = run(sqlite_service, laboratory(sqlite_service), path, BC, mode="replay")
+    assert outcome.stored == 3
+    with sqlite_service.context.database.read() as session:
+        received = session.scalars(select(Report.received_at).order_by(Report.received_at)).all()
+        assert [moment.isoformat() for moment in received] == [f"2025-03-{day:02}T12:00:00+00:00" for day in (2, 5, 9)]
+        first = session.scalars(select(Alert).where(Alert.type == "first_region")).one()
+        assert first.received_at == received[0]  # a year and a half ago: not old, for it came in then
+        due = session.execute(
+            select(Task.key, Task.run_at).where(Task.topic == "evaluate").order_by(Task.priority.desc(), Task.run_at)
+        ).all()
+        daily = [key.removeprefix("daily:") for key, _ in due if key.startswith("daily:")]
+        assert daily == [f"2025-03-{day:02}" for day in range(3, 11)]
+        moments = [key.removeprefix("daily:")[:10] for key, _ in due]
+        assert moments == sorted(moments)  # days and reports in one order of time
 
 
 @pytest.mark.parametrize("kind", ["xlsx", "ndjson"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -100,3 +101,11 @@ def test_housekeeping_drops_kept_answers_after_72_hours_and_leaves_deliveries(
     with context.database.read() as session:
         assert session.scalars(select(IdempotencyRecord.key)).all() == ["new"]
         assert session.scalars(select(Task.topic)).all() == ["evaluate"]
+
+
+def test_nominal_times_know_no_summer_time() -> None:
+    """They are in UTC: none is left out or doubled where clocks of a country change (25 October 2026, 28 March 2027)."""
+    hourly = next(job for job in JOBS if job.name == "housekeeping")
+    for day in (datetime(2026, 10, 25, tzinfo=UTC), datetime(2027, 3, 28, tzinfo=UTC)):
+        times = nominal_times(hourly, day - timedelta(minutes=1), day + timedelta(hours=24))
+        assert [later - earlier for earlier, later in pairwise(times)] == [timedelta(hours=1)] * 23

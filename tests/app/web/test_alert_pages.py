@@ -120,12 +120,19 @@ def test_acknowledging_needs_the_role_the_token_and_an_alert_one_may_see(fresh_s
         assert not session.scalars(select(Acknowledgement)).all()
 
 
-def test_reading_an_alert_changes_nothing(fresh_site: FastAPI) -> None:
-    client = client_of(fresh_site)
-    sign_in(client, AUTHORITY)
-    assert client.get(alert_address(client, CLUSTER)).status_code == 200
+def test_an_authority_that_opens_an_alert_has_seen_it_once_and_nobody_else_has(fresh_site: FastAPI) -> None:
+    for email in ("lab.de@example.org", "analyst.at@example.org"):
+        client = client_of(fresh_site)
+        sign_in(client, email)
+        assert client.get(alert_address(client, CLUSTER)).status_code == 200
     with fresh_site.state.context.database.read() as session:
         assert not session.scalars(select(Acknowledgement)).all()
+    client = client_of(fresh_site)
+    sign_in(client, AUTHORITY)
+    for _ in range(2):
+        assert client.get(alert_address(client, CLUSTER)).status_code == 200
+    with fresh_site.state.context.database.read() as session:
+        assert [row.kind for row in session.scalars(select(Acknowledgement))] == ["seen"]
 
 
 def test_the_alert_page_says_how_sure_why_and_by_when(as_role: dict[str, TestClient]) -> None:
