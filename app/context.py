@@ -43,6 +43,7 @@ class AppContext:
     wake_worker: Callable[[], None] = field(default=lambda: None)
     demo: bool = False
     reader: Any = None  # an `app.intake.reading.Reader`, made by intake
+    moving: dict[Any, Any] = field(default_factory=dict)  # by reader: when it was found, and the class that grew most
     editions: int = 0  # how many loaded editions the chemistry holds
 
     def __post_init__(self) -> None:

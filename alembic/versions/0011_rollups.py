@@ -19,7 +19,8 @@ depends_on = None
 KEY = ("substance_id", "month", "country", "org_id", "context", "confidence", "relation", "tlp", "test", "report_id")
 PRESENCE = ("substance_id", "country", "org_id", "confidence", "relation", "tlp", "test", "report_id")
 SUBSTANCE = ("substance_id", "month", "confidence", "relation", "tlp")
-PLACE = ("month", "country", "context", "confidence", "relation", "tlp")
+PLACE = ("month", "country", "org_id", "context", "confidence", "relation", "tlp", "test", "report_id")
+REPORTING = ("month", "country", "org_id", "tlp", "test", "report_id")
 TYPES: dict[str, sa.types.TypeEngine[object]] = {
     "substance_id": sa.String(26), "month": sa.String(7), "country": sa.String(2), "org_id": sa.String(26),
     "context": sa.String(20), "confidence": sa.String(10), "relation": sa.String(20), "tlp": sa.String(12),
@@ -57,8 +58,10 @@ def upgrade() -> None:
     _table("detection_presence", PRESENCE)
     _table("substance_month", SUBSTANCE)
     _table("place_month", PLACE)
-    op.create_index("ix_detection_cell_org_id_tlp", "detection_cell", ["org_id", "tlp"])
+    _table("reporting_month", REPORTING)
+    op.create_index("ix_detection_cell_org_id_test_tlp", "detection_cell", ["org_id", "test", "tlp"])
     op.create_index("ix_detection_cell_country_tlp_month", "detection_cell", ["country", "tlp", "month"])
+    op.create_index("ix_detection_cell_substance_id_country_month", "detection_cell", ["substance_id", "country", "month"])
     op.create_index("ix_detection_cell_red", "detection_cell", ["report_id"], postgresql_where=RED, sqlite_where=RED)
     op.create_index("ix_substance_month_month", "substance_month", ["month"])
     op.add_column("case_substance", sa.Column("substance_id", sa.String(26), nullable=True))
@@ -79,8 +82,9 @@ def _fill() -> list[str]:
     ]
     for name, dims, condition in (
         ("detection_presence", PRESENCE, "n > 0"),
-        ("substance_month", SUBSTANCE, f"substance_id <> '' AND {OPEN}"),
-        ("place_month", PLACE, OPEN),
+        ("substance_month", SUBSTANCE, OPEN),
+        ("place_month", PLACE, "n > 0"),
+        ("reporting_month", REPORTING, "n > 0"),
     ):
         dim = ", ".join(dims)
         found.append(f"INSERT INTO {name} ({dim}, n) SELECT {dim}, sum(n) FROM detection_cell WHERE {condition} GROUP BY {dim}")
@@ -169,5 +173,5 @@ def downgrade() -> None:
     op.drop_index("ix_case_substance_substance_id", "case_substance")
     with op.batch_alter_table("case_substance") as table:
         table.drop_column("substance_id")
-    for name in ("place_month", "substance_month", "detection_presence", "detection_cell", "detection_delta"):
+    for name in ("reporting_month", "place_month", "substance_month", "detection_presence", "detection_cell", "detection_delta"):
         op.drop_table(name)

@@ -16,7 +16,9 @@ from app.persistence.base import Base, UtcDateTime
 # who is signed in or failed to be is not carried over: everybody signs in again
 SIGN_INS = frozenset({"web_session", "sign_in_failure"})
 # follow from the detections: made anew as these are restored
-COUNTS = frozenset({"detection_delta", "detection_cell", "detection_presence", "substance_month", "place_month"})
+COUNTS = frozenset(
+    {"detection_delta", "detection_cell", "detection_presence", "substance_month", "place_month", "reporting_month"}
+)
 LEFT_OUT = SIGN_INS | COUNTS
 FETCH = 500
 

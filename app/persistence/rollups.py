@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from app.persistence.models import DetectionCell, DetectionDelta, DetectionPresence, PlaceMonth, SubstanceMonth
+from app.persistence.models import DetectionCell, DetectionDelta, DetectionPresence, PlaceMonth, ReportingMonth, SubstanceMonth
 from app.persistence.models.rollups import KEY
 from app.persistence.session import Database
 
@@ -23,9 +23,10 @@ SHAPES: dict[str, tuple[tuple[str, ...], str]] = {
     DetectionPresence.__tablename__: (tuple(c.name for c in DetectionPresence.__table__.primary_key), "true"),
     SubstanceMonth.__tablename__: (
         tuple(c.name for c in SubstanceMonth.__table__.primary_key),
-        f"substance_id <> '' AND {_OPEN}",
+        _OPEN,
     ),
-    PlaceMonth.__tablename__: (tuple(c.name for c in PlaceMonth.__table__.primary_key), _OPEN),
+    PlaceMonth.__tablename__: (tuple(c.name for c in PlaceMonth.__table__.primary_key), "true"),
+    ReportingMonth.__tablename__: (tuple(c.name for c in ReportingMonth.__table__.primary_key), "true"),
 }
 _DELTA = DetectionDelta.__tablename__
 _STANDS_FOR = {

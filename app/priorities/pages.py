@@ -14,7 +14,9 @@ from app.auth.permissions import Action, Role
 from app.auth.sessions import Viewer, requires_viewer
 from app.context import Context
 from app.priorities.api import Wanted, ranked
+from app.priorities.figures import interval_figure, pareto_figure
 from app.priorities.ranking import Ranking, Row
+from app.substances.figures import Figure
 from app.tables import safe_cell
 from app.web import words
 from app.web.frame import Crumb, build_frame
@@ -24,6 +26,7 @@ router = APIRouter(include_in_schema=False)
 
 LEAST_SUBSTANCES = 2
 SHOWN = 100
+DRAWN = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,9 @@ class PrioritiesContext:
     controlled: tuple[Row, ...]
     note: str
     data_href: str
+    intervals: Figure | None
+    pareto: Figure | None
+    compare_href: str
 
 
 def _title(ranking: Ranking) -> str:
@@ -94,6 +100,9 @@ def priorities(
         controlled=ranking.controlled[:SHOWN],
         note=_NOTES.get(viewer.principal.role, ""),
         data_href=f"/priorities.csv?{address}",
+        intervals=interval_figure(_title(ranking), ranking.rows[:DRAWN], f"/priorities.csv?{address}"),
+        pareto=pareto_figure(ranking.rows, f"/priorities.csv?{address}"),
+        compare_href="/priorities/compare?" + "&".join(f"s={row.id}" for row in ranking.rows[:2]),
     )
     return Page("priorities/list.html", frame, page)
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from sqlalchemy import ColumnElement, Select, and_, false, or_, select
 
-from app.auth.permissions import Principal, Role, visible_tlp
+from app.auth.permissions import TLP_ORDER, Principal, Role, visible_tlp
 from app.persistence.models import Detection, HarmCase, Organisation, Report
 from app.sharing.groups import groups_of
 from app.web.places import SMALL_COUNTRIES
@@ -63,8 +63,9 @@ def more_cells(reader: Principal | None, cell: Any) -> list[ColumnElement[bool]]
     """The cells that are readable but not open by their label: conditions without overlap, each for an index of its own."""
     if reader is None or reader.role in AS_PUBLIC:
         return []
-    closed = or_(cell.tlp.not_in(labels(reader)), cell.test)
-    found = [and_(cell.org_id == reader.org_id, closed)]
+    own = cell.org_id == reader.org_id
+    closed = [label for label in TLP_ORDER if label not in labels(reader)]
+    found = [and_(own, cell.test.is_(False), cell.tlp.in_(closed)), and_(own, cell.test.is_(True))]
     if reader.role is Role.AUTHORITY:
         beyond = [label for label in visible_tlp(reader, own_country=True) if label not in labels(reader)]
         found.append(

@@ -9,7 +9,7 @@
 
   // Copy buttons: hidden until script runs, because they do nothing without it
   const prepare = (root) => {
-    for (const button of root.querySelectorAll("button[data-copy]")) button.hidden = false;
+    for (const part of root.querySelectorAll("button[data-copy], input[data-slides]")) part.hidden = false;
   };
 
   document.addEventListener("click", (event) => {
@@ -20,6 +20,13 @@
       if (label) label.textContent = "Copied";
       announce(`${button.dataset.what || "Text"} copied`);
     });
+  });
+
+  // A slider moves the number beside it, and the number the slider
+  document.addEventListener("input", (event) => {
+    const moved = event.target;
+    if (moved.dataset.slides) document.getElementById(moved.dataset.slides).value = moved.value;
+    else if (moved.id) for (const slider of document.querySelectorAll(`[data-slides="${moved.id}"]`)) slider.value = moved.value;
   });
 
   // Show the password while it is typed

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Integer, and_, case, cast, func, literal, select
+from sqlalchemy import Integer, and_, case, cast, func, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal
-from app.persistence.models import Detection, Substance
-from app.sharing.counts import Cut, counts
+from app.persistence.models import Detection, DetectionCell, DetectionDelta, Substance, SubstanceMonth
+from app.sharing.counts import Cut, cells_of, counts
 from app.sharing.masking import MASKED, SHOWN_CONFIDENCES, Cell, counted, masked_cell, masks_detections
-from app.sharing.rows import readable_detections
+from app.sharing.rows import more_cells, open_cells, readable_detections
 from app.substances.queries import LAST_MONTH, existing_substances, months_back, unpublished
 
 ENOUGH = 24
@@ -78,23 +79,55 @@ def recent_changes(session: Session, principal: Principal | None, *, now: dateti
     )
 
 
+def first_month_of(session: Session, principal: Principal | None) -> dict[str, str]:
+    """The month of the first detection of each substance that is not ordinary, by id. Three queries.
+
+    The first month of a substance is looked up by itself; those with lines that are not folded yet are counted.
+    """
+    wanted = and_(Substance.ordinary.is_(False), Substance.merged_into.is_(None))
+    pending = [key for key in session.scalars(select(DetectionDelta.substance_id).distinct()) if key]
+    months = SubstanceMonth
+    first = (
+        select(months.month)
+        .where(months.substance_id == Substance.id, months.n > 0, open_cells(principal, months), *Cut().conditions(months))
+        .order_by(months.month)
+        .limit(1)
+        .correlate(Substance)
+        .scalar_subquery()
+    )
+    found = {
+        key: month
+        for key, month in session.execute(select(Substance.id, first).where(wanted, Substance.id.not_in(pending)))
+        if month is not None
+    }
+    exact: list[Any] = [counts(principal, ("substance_id", "month"), Cut(substances=pending))] if pending else []
+    for rule in more_cells(principal, DetectionCell):
+        exact.append(
+            select(DetectionCell.substance_id, DetectionCell.month, DetectionCell.n).where(
+                rule, DetectionCell.n > 0, DetectionCell.substance_id.not_in(pending), *Cut().conditions(DetectionCell)
+            )
+        )
+    if exact:
+        rows = union_all(*exact).subquery()
+        more = select(rows.c.substance_id, func.min(rows.c.month)).group_by(rows.c.substance_id)
+        also = more.join(Substance, Substance.id == rows.c.substance_id).where(wanted)
+        for key, month in session.execute(also):
+            found[key] = min(found.get(key, month), month)
+    return found
+
+
 def newest_substances(session: Session, principal: Principal | None, *, now: datetime, limit: int) -> tuple[NewSubstance, ...]:
-    """The substances first detected most recently, newest first by the month of the sample. Two queries."""
+    """The substances first detected most recently, newest first by the month of the sample. Six queries at most."""
     since = months_back(now, 12)[0]
-    cells = counts(principal, ("substance_id", "month"), Cut()).subquery()
-    first_month, lately = func.min(cells.c.month), cast(func.sum(case((cells.c.month >= since, cells.c.n), else_=0)), Integer)
-    rows = session.execute(
-        select(Substance, first_month, lately)
-        .join(cells, cells.c.substance_id == Substance.id)
-        .where(Substance.ordinary.is_(False), Substance.merged_into.is_(None))
-        .group_by(Substance.id)
-        .order_by(first_month.desc(), Substance.id.desc())
-        .limit(limit)
-    ).all()
-    places: Counter[str] = Counter()
-    cut = Cut(substances=[substance.id for substance, *_ in rows], months=(since, LAST_MONTH))
-    for substance_id, _, _ in session.execute(counts(principal, ("substance_id", "country"), cut)):
+    firsts = first_month_of(session, principal)
+    newest = sorted(firsts, key=lambda key: (firsts[key], key), reverse=True)[:limit]
+    found_by_id = {row.id: row for row in session.scalars(select(Substance).where(Substance.id.in_(newest)))}
+    cut = Cut(substances=newest, months=(since, LAST_MONTH))
+    numbers, places = Counter[str](), Counter[str]()
+    for substance_id, _, n in session.execute(counts(principal, ("substance_id", "country"), cut)):
+        numbers[substance_id] += n
         places[substance_id] += 1
+    rows = [(found_by_id[key], firsts[key], numbers[key]) for key in newest]
     mask = masks_detections(principal)
     groups = [substance.connectivity or substance.id for substance, *_ in rows]
     apart = unpublished(session, principal, groups, now=now) if mask else frozenset()
@@ -131,7 +164,7 @@ def moving_group(session: Session, principal: Principal | None, *, now: datetime
     Growth is judged cautiously: the counts of the earlier year are taken at the upper end of their spread. Two queries at most.
     """
     period = months_back(now, 25)[:-1]
-    cells = counts(principal, ("substance_id", "month"), Cut(months=(period[0], period[-1]))).subquery()
+    cells = cells_of(principal, ("substance_id", "month"), Cut(months=(period[0], period[-1])))
     last = cast(func.sum(case((cells.c.month >= period[12], cells.c.n), else_=0)), Integer)
     before = cast(func.sum(case((cells.c.month < period[12], cells.c.n), else_=0)), Integer)
     rows = session.execute(

@@ -6,6 +6,7 @@ growing number of reporters cannot look like a growing prevalence. Statements fo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
@@ -54,12 +55,13 @@ def wilson(found: int, tests: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def samples_tested(
-    session: Session, principal: Principal | None, months: Sequence[str], *, country: str | None = None
-) -> dict[tuple[str, str], int]:
-    """Samples tested by laboratory (organisation id) and month, over the statements that the reader may see.
+def stated_tests(
+    session: Session, principal: Principal | None, months: Sequence[str], *, contexts: Sequence[str] = ()
+) -> dict[tuple[str, str, str], int]:
+    """Samples tested by laboratory (organisation id), country and month, over the statements that the reader may see.
 
-    A laboratory that states several contexts of one month has them added up.
+    A laboratory that states several contexts of one month has them added up; with `contexts` only statements of these count,
+    so one that is not told apart by context counts for none.
     """
     visible: ColumnElement[bool]
     if principal is None:
@@ -68,14 +70,24 @@ def samples_tested(
         visible = ActivityReport.tlp.in_(visible_tlp(principal, own_country=False) or ("CLEAR",)) & ActivityReport.test.is_(False)
     else:
         visible = readable(ActivityReport, principal)
-    query = select(ActivityReport.org_id, ActivityReport.period, func.sum(ActivityReport.samples_tested)).where(
+    by = (ActivityReport.org_id, ActivityReport.country, ActivityReport.period)
+    query = select(*by, func.sum(ActivityReport.samples_tested)).where(
         visible, current(ActivityReport), ActivityReport.period.in_(months)
     )
-    if country is not None:
-        query = query.where(ActivityReport.country == country)
-    return {
-        (org, month): int(n) for org, month, n in session.execute(query.group_by(ActivityReport.org_id, ActivityReport.period))
-    }
+    if contexts:
+        query = query.where(ActivityReport.context.in_(contexts))
+    return {(org, country, month): int(n) for org, country, month, n in session.execute(query.group_by(*by))}
+
+
+def samples_tested(
+    session: Session, principal: Principal | None, months: Sequence[str], *, country: str | None = None
+) -> dict[tuple[str, str], int]:
+    """The same by laboratory and month, of one country or of all."""
+    found: Counter[tuple[str, str]] = Counter()
+    for (org, where, month), n in stated_tests(session, principal, months).items():
+        if country in (None, where):
+            found[org, month] += n
+    return dict(found)
 
 
 def rates_by_month(

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from app.sharing.masking import Cell, CellState
+import xlsxwriter
+
+from app.sharing.masking import Cell, CellState, counted
 from app.substances.denominators import Rates
+from app.substances.expected import METHOD, Band, bands
 from app.substances.findings import country_title, month_title
 from app.substances.queries import CountryCounts, MonthPoint, MonthSeries
+from app.tables import safe_text
 from app.web import charts, words
 from app.web.places import country_name, region_name
 from app.web.templating import month as written_month
@@ -54,14 +58,16 @@ class Figure:
     caveat: str
     csv_href: str | None
     svg_href: str | None
+    xlsx_href: str | None = None
+    records_href: str | None = None
 
 
-def _number(cell: Cell) -> Value:
+def number(cell: Cell) -> Value:
     text = f"{cell.n:,}" if cell.n is not None else cell.code
     return Value(text=text, note=cell.words, numeric=True)
 
 
-def _alt(kind: str, period: str, title: str, cells: Iterable[tuple[str, Cell]]) -> str:
+def alternative(kind: str, period: str, title: str, cells: Iterable[tuple[str, Cell]]) -> str:
     """At most 300 characters: kind of chart, period, finding, lowest and highest, what is missing."""
     cells = list(cells)
     known = [(name, cell.n) for name, cell in cells if cell.n is not None]
@@ -77,7 +83,7 @@ def _alt(kind: str, period: str, title: str, cells: Iterable[tuple[str, Cell]]) 
     return " ".join(parts)[:300]
 
 
-def _month_bar(point: MonthPoint, *, label: str) -> charts.Bar:
+def _month_bar(point: MonthPoint, expected: Band | None, *, label: str) -> charts.Bar:
     if point.total.n is None:
         absence = "nodata" if point.total.state is CellState.NO_DATA else "masked"
         return charts.Bar(key=point.month, parts=(), absence=absence)
@@ -85,7 +91,8 @@ def _month_bar(point: MonthPoint, *, label: str) -> charts.Bar:
         parts: tuple[tuple[str, int], ...] = ((charts.OTHER, point.total.n),)
     else:
         parts = ((charts.CONFIRMED, point.confirmed.n), (charts.PROBABLE, point.probable.n))
-    return charts.Bar(key=point.month, parts=parts, arriving=point.arriving, label=label)
+    band = (expected.low, expected.high) if expected else None
+    return charts.Bar(key=point.month, parts=parts, arriving=point.arriving, label=label, band=band)
 
 
 def denominator_line(rates: Rates | None) -> str:
@@ -101,13 +108,22 @@ def denominator_line(rates: Rates | None) -> str:
     )
 
 
-def month_figure(name: str, series: MonthSeries, *, base: str | None, rates: Rates | None = None) -> Figure:
-    """Detections by month. `base` is the address whose downloads it has; `rates` what is known of the tests done."""
+def month_figure(
+    name: str, series: MonthSeries, *, base: str | None, rates: Rates | None = None, id: str = "by-month", least_top: int = 0
+) -> Figure:
+    """Detections by month. `base` is the address whose downloads it has; `rates` what is known of the tests done.
+
+    `least_top`: up to where the axis goes at least, so that charts beside one another can be compared.
+    """
     points = series.points
     title = month_title(name, series)
     period = f"{written_month(points[0].month)} to {written_month(points[-1].month)}"
     highest = max((p for p in points if p.total.n), key=lambda p: p.total.n or 0, default=None)
-    bars = tuple(_month_bar(p, label=f"{p.total.n:,}" if highest is not None and p is highest else "") for p in points)
+    expected = bands(points) if not series.masked else (None,) * len(points)
+    bars = tuple(
+        _month_bar(p, band, label=f"{p.total.n:,}" if highest is not None and p is highest else "")
+        for p, band in zip(points, expected, strict=True)
+    )
     states = {p.total.state for p in points}
     unsplit = any(p.total.n and p.confirmed.n is None for p in points)
     legend = [LegendItem(kind="confirmed", text="Confirmed"), LegendItem(kind="probable", text="Probable")]
@@ -115,38 +131,77 @@ def month_figure(name: str, series: MonthSeries, *, base: str | None, rates: Rat
         legend.append(LegendItem(kind="other", text="Confirmed or probable, split masked"))
     if any(p.arriving and p.total.n for p in points):
         legend.append(LegendItem(kind="arriving", text="Reports still arriving"))
+    if any(expected):
+        legend.append(LegendItem(kind="expected", text="Expected, 95 %"))
     if CellState.MASKED in states:
         legend.append(LegendItem(kind="masked", text="[c] masked"))
     if CellState.NO_DATA in states:
         legend.append(LegendItem(kind="nodata", text="[x] no data"))
-    label = _alt("Bar chart of detections by month", period, title, ((written_month(p.month), p.total) for p in points))
+    label = alternative("Bar chart of detections by month", period, title, ((written_month(p.month), p.total) for p in points))
     return Figure(
-        id="by-month",
+        id=id,
         title=title,
         subtitle=f"Detections by month of the sample, all countries, {period}, confirmed and probable",
         picture=charts.picture(
-            charts.month_bars(bars, width=700, height=220),
-            charts.month_bars(bars, width=310, height=190),
+            charts.month_bars(bars, width=700, height=220, least_top=least_top),
+            charts.month_bars(bars, width=310, height=190, least_top=least_top),
             label=label,
         ),
         legend=tuple(legend),
-        columns=("Month", "Detections", "Confirmed", "Probable", "Remark"),
+        columns=("Month", "Detections", "Confirmed", "Probable", "Expected", "Remark"),
         rows=tuple(
             (
                 Value(text=written_month(p.month)),
-                _number(p.total),
-                _number(p.confirmed),
-                _number(p.probable),
+                number(p.total),
+                number(p.confirmed),
+                number(p.probable),
+                Value(text=f"{band.low:,} to {band.high:,}" if band else ""),
                 Value(text="Reports still arriving" if p.arriving else ""),
             )
-            for p in reversed(points)
+            for p, band in zip(reversed(points), reversed(expected), strict=True)
         ),
         source=f"Source: reports of {words.count(series.laboratories, 'laboratory', 'laboratories')} to this service, "
         "as far as you may see.",
         denominator=denominator_line(rates),
-        caveat=f"{words.WHO_TESTED} Stereoisomers are counted together.",
+        caveat=f"{words.WHO_TESTED} Stereoisomers are counted together."
+        + (f" Expected: {METHOD}; not adjusted for season or tests done." if any(expected) else ""),
         csv_href=f"{base}/detections-by-month.csv" if base else None,
         svg_href=f"{base}/detections-by-month.svg" if base else None,
+    )
+
+
+def bar_figure(
+    id: str,
+    *,
+    title: str,
+    subtitle: str,
+    columns: tuple[str, str],
+    rows: Sequence[tuple[str, int]],
+    source: str,
+    denominator: str,
+    caveat: str,
+) -> Figure:
+    """Bars in the given order with their number at the end, and the same rows as a table; without downloads."""
+    drawn = tuple(charts.Bar(key=name, parts=((charts.CONFIRMED, n),), label=f"{n:,}") for name, n in rows[:MOST_BARS])
+    cells = ((name, counted(n)) for name, n in rows[:MOST_BARS])
+    label = alternative(f"Bar chart of {columns[1].lower()} by {columns[0].lower()}", subtitle, title, cells)
+    return Figure(
+        id=id,
+        title=title,
+        subtitle=subtitle,
+        picture=charts.picture(
+            charts.ranked_bars(drawn, width=560, label_limit=180),
+            charts.ranked_bars(drawn, width=340, label_limit=120),
+            label=label,
+        ),
+        legend=(),
+        columns=columns,
+        rows=tuple((Value(text=name), Value(text=f"{n:,}", numeric=True)) for name, n in rows),
+        source=source,
+        denominator=denominator,
+        caveat=caveat,
+        csv_href=None,
+        svg_href=None,
     )
 
 
@@ -160,7 +215,9 @@ def country_figure(name: str, counts: CountryCounts, *, period: str, base: str) 
         else charts.Bar(key=country_name(row.country), parts=(), absence="masked", label="[c] masked")
         for row in drawn
     ) or (charts.Bar(key="No country", parts=((charts.CONFIRMED, 0),), label="0"),)
-    label = _alt("Bar chart of detections by country", period, title, ((country_name(row.country), row.total) for row in drawn))
+    label = alternative(
+        "Bar chart of detections by country", period, title, ((country_name(row.country), row.total) for row in drawn)
+    )
     more = f" Drawn: the first {MOST_BARS} of {len(counts.rows)}." if len(counts.rows) > MOST_BARS else ""
     legend = [LegendItem(kind="confirmed", text="Confirmed or probable")]
     if any(row.total.n is None for row in drawn):
@@ -190,7 +247,7 @@ def country_figure(name: str, counts: CountryCounts, *, period: str, base: str) 
             (
                 Value(text=country_name(row.country)),
                 Value(text=region_name(row.region)),
-                _number(row.total),
+                number(row.total),
                 Value(text=written_month(row.first_month)),
                 Value(text=written_month(row.last_month)),
             )
@@ -206,6 +263,38 @@ def country_figure(name: str, counts: CountryCounts, *, period: str, base: str) 
     )
 
 
+def to_xlsx(figure: Figure, *, demonstration: bool) -> bytes:
+    """The same table as a sheet, with the figure's title and notes on a second one; numbers are numbers."""
+    out = io.BytesIO()
+    book = xlsxwriter.Workbook(out, {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False})
+    sheet, about = book.add_worksheet("Data"), book.add_worksheet("About")
+    sheet.write_row(0, 0, [*figure.columns, "Note"], book.add_format({"bold": True}))
+    for place, row in enumerate(figure.rows, 1):
+        for column, value in enumerate(row):
+            text = value.text.replace(",", "")
+            if value.numeric and not value.note and _is_number(text):
+                sheet.write_number(place, column, float(text))
+            else:
+                sheet.write_string(place, column, safe_text(value.text))
+        sheet.write_string(place, len(row), "; ".join(sorted({value.note for value in row if value.note})))
+    lines = [figure.title, figure.subtitle, figure.source, figure.denominator, figure.caveat]
+    if demonstration:
+        lines.append("Synthetic demonstration data: nothing here is real.")
+    for place, line in enumerate(lines):
+        about.write_string(place, 0, line)
+    sheet.autofit()
+    book.close()
+    return out.getvalue()
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def to_csv(figure: Figure, *, demonstration: bool) -> str:
     """The figure's table as CSV: counts or their shorthand, the meaning of a shorthand in a column of its own."""
     out = io.StringIO()
@@ -213,7 +302,7 @@ def to_csv(figure: Figure, *, demonstration: bool) -> str:
     writer.writerow([*figure.columns, "Note", *(["Data"] if demonstration else [])])
     for row in figure.rows:
         notes = sorted({value.note for value in row if value.note})
-        texts = [value.text.replace(",", "") if value.numeric else value.text for value in row]
+        texts = [value.text.replace(",", "") if value.numeric else safe_text(value.text) for value in row]
         writer.writerow([*texts, "; ".join(notes), *(["synthetic demonstration data"] if demonstration else [])])
     return out.getvalue()
 
@@ -225,6 +314,18 @@ _LOOKS = {
     "arriving": "Striped over",
     "masked": "Dotted",
     "nodata": "Hatched",
+    "expected": "Frame",
+    "line-1": "Solid line",
+    "line-2": "Long dashes",
+    "line-3": "Dots",
+    "line-4": "Dash and dot",
+    "line-other": "Grey line",
+    "s1": "Lightest blue",
+    "s2": "Light blue",
+    "s3": "Blue",
+    "s4": "Strong blue",
+    "s5": "Darkest blue",
+    "zero": "White",
 }
 
 

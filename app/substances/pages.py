@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -11,7 +12,7 @@ from markupsafe import Markup
 from sqlalchemy.orm import Session
 from starlette.responses import RedirectResponse, Response
 
-from app.auth.permissions import Principal
+from app.auth.permissions import Action, Principal, may
 from app.auth.sessions import MaybeViewer
 from app.context import AppContext, Context
 from app.notifications.inbox import AlertRow, alerts_for
@@ -22,7 +23,9 @@ from app.substances.denominators import rates_by_month
 from app.substances.figures import Figure
 from app.substances.queries import CaseSummary, MergedInto, SubstanceDetail
 from app.substances.search import CursorError, Sort, SubstanceRow, search_substances
+from app.substances.sections import Sections, map_of, sections_of
 from app.substances.status import InstrumentStatus, coverage_sentence, national_provisions, status_by_instrument
+from app.substances.timeline import parse_day
 from app.web import words
 from app.web.frame import Crumb, build_frame, is_demonstration
 from app.web.templating import Page, with_query
@@ -87,7 +90,7 @@ class DetailContext:
     also: str
     drawing: Markup | None
     verdict: str
-    more: int
+    and_more: int
     coverage_sentence: str | None
     national: tuple[str, ...]
     key_figures: tuple[KeyFigure, ...]
@@ -100,15 +103,24 @@ class DetailContext:
     stereo: str | None
     identity_warnings: tuple[str, ...]
     contents: tuple[tuple[str, str], ...]
+    more: Sections
+    as_of: date
+    as_of_note: str
+    links: tuple[tuple[str, str], ...]
 
 
 CONTENTS = (
-    ("status", "Status by instrument"),
+    ("status", "Status over time"),
     ("trend", "Trend"),
+    ("map", "Map and first seen"),
     ("countries", "Countries"),
     ("confidence", "How sure"),
+    ("samples", "Forms, purity, route, found with"),
     ("cases", "Cases"),
-    ("alerts", "Alerts"),
+    ("medical", "Medical and scientific use"),
+    ("analogues", "Analogues"),
+    ("alerts", "Alerts and measures"),
+    ("control", "Before and after control"),
     ("identity", "Identity"),
     ("names", "Names"),
 )
@@ -227,7 +239,7 @@ def _period() -> str:
 
 def _figures(
     session: Session, principal: Principal | None, substance: SubstanceDetail, context: AppContext
-) -> tuple[Figure, Figure, queries.CountryCounts]:
+) -> tuple[Figure, Figure, queries.CountryCounts, queries.MonthSeries]:
     now = context.now()
     base = f"/substances/{substance.id}"
     series = queries.detections_by_month(session, principal, substance.members, now=now)
@@ -239,18 +251,29 @@ def _figures(
         figures.month_figure(substance.name, series, base=base, rates=rates),
         figures.country_figure(substance.name, countries, period=_period(), base=base),
         countries,
+        series,
     )
 
 
 @router.get("/substances/{substance_id}")
-def substance(request: Request, context: Context, viewer: MaybeViewer, substance_id: str, merged: str | None = None) -> Response:
+def substance(
+    request: Request,
+    context: Context,
+    viewer: MaybeViewer,
+    substance_id: str,
+    merged: str | None = None,
+    as_of: Annotated[str, Query(max_length=10)] = "",
+) -> Response:
+    """One substance. `as_of` is the day for which the status by instrument is told."""
     principal = viewer.principal if viewer else None
     now = context.now()
+    wanted = parse_day(as_of, now.date()) if as_of else None
     with context.database.read() as session:
         found = _found(session, principal, substance_id)
         if isinstance(found, MergedInto):
             return RedirectResponse(with_query(f"/substances/{found.id}", merged=substance_id), status_code=301)
-        by_month, by_country, countries = _figures(session, principal, found, context)
+        by_month, by_country, countries, series = _figures(session, principal, found, context)
+        more = sections_of(session, context, principal, found, series, countries, as_of=wanted or now.date(), period=_period())
         split = queries.confidence_split(session, principal, found.members, now=now)
         cases = queries.cases_of(session, principal, found.members)
         alerts = alerts_for(session, principal, now=now, substance_ids=found.members, limit=10)
@@ -269,7 +292,7 @@ def substance(request: Request, context: Context, viewer: MaybeViewer, substance
         also=_also(found),
         drawing=_drawing(found),
         verdict=words.verdict(found.legal_status, found.matches, label=found.name),
-        more=words.and_more(found.legal_status, found.matches),
+        and_more=words.and_more(found.legal_status, found.matches),
         coverage_sentence=coverage_sentence(found, coverage, now.date()),
         national=national_provisions(found),
         key_figures=_key_figures(countries, split, cases),
@@ -282,8 +305,24 @@ def substance(request: Request, context: Context, viewer: MaybeViewer, substance
         stereo=words.said(words.STEREO, found.identity["stereo"]) if found.identity and found.identity.get("stereo") else None,
         identity_warnings=tuple(w["detail"] for w in (found.identity or {}).get("warnings", ())),
         contents=CONTENTS,
+        more=more,
+        as_of=wanted or now.date(),
+        as_of_note="" if wanted or not as_of else f"'{as_of}' is no day up to today: shown is today.",
+        links=_links(found, principal),
     )
     return Page("substances/detail.html", frame, page)
+
+
+def _links(found: SubstanceDetail, principal: Principal | None) -> tuple[tuple[str, str], ...]:
+    """What can be done from here."""
+    if not may(principal, Action.COUNTS_READ):
+        return ()
+    return (
+        ("Explore", with_query("/explore", substance=found.id)),
+        ("Compare", with_query("/priorities/compare", s=found.id)),
+        ("Family", f"/families/{found.chemical_group}"),
+        ("Dossiers", "/dossiers"),
+    )
 
 
 def _also(substance: SubstanceDetail) -> str:
@@ -355,17 +394,22 @@ def _one_figure(context: AppContext, principal: Principal | None, substance_id: 
             found = _found(session, principal, found.id)
         if isinstance(found, MergedInto):
             raise Problem("not-found", UNREADABLE)
-        by_month, by_country, _ = _figures(session, principal, found, context)
+        by_month, by_country, countries, series = _figures(session, principal, found, context)
+        known: dict[str, Figure | None] = {"month": by_month, "country": by_country, "map": map_of(found, countries, _period())}
+        if which not in known:
+            today = context.now().date()
+            more = sections_of(session, context, principal, found, series, countries, as_of=today, period=_period())
+            known |= {"first-seen": more.first_seen, "forms": more.forms, "found-with": more.beside}
         demonstration = context.demo or is_demonstration(session)
-    figure = by_month if which == "month" else by_country
+    figure = known.get(which)
+    if figure is None:
+        raise Problem("not-found", UNREADABLE)
     stem = "".join(c if c.isalnum() or c in "-," else "-" for c in found.name).strip("-") or "substance"
     return figure, f"{stem.encode('ascii', 'ignore').decode()}-{figure.id}", demonstration
 
 
 @router.get("/substances/{substance_id}/detections-by-{which}.csv")
 def figure_csv(context: Context, viewer: MaybeViewer, substance_id: str, which: str) -> Response:
-    if which not in {"month", "country"}:
-        raise Problem("not-found", UNREADABLE)
     figure, name, demonstration = _one_figure(context, viewer.principal if viewer else None, substance_id, which)
     return Response(
         figures.to_csv(figure, demonstration=demonstration),
@@ -376,8 +420,6 @@ def figure_csv(context: Context, viewer: MaybeViewer, substance_id: str, which: 
 
 @router.get("/substances/{substance_id}/detections-by-{which}.svg")
 def figure_svg(context: Context, viewer: MaybeViewer, substance_id: str, which: str) -> Response:
-    if which not in {"month", "country"}:
-        raise Problem("not-found", UNREADABLE)
     figure, name, demonstration = _one_figure(context, viewer.principal if viewer else None, substance_id, which)
     return Response(
         figures.to_svg(figure, demonstration=demonstration),

@@ -22,6 +22,8 @@ from markupsafe import Markup
 TEXT, MUTED, LINE = "#1A1F26", "#4A5463", "#D5DAE1"
 CONFIRMED, PROBABLE, OTHER = "#0E3557", "#5B93C4", "#858F9C"
 HATCH = "#5F6A78"
+SERIES = (("#12436D", "1,0"), ("#D95F0E", "6,3"), ("#2E8FD8", "2,2"), ("#6E0D3C", "8,3,2,3"))  # colour and dashes
+EXPECTED = "#E3E7EC"
 
 _VARIABLES = {
     TEXT: "--text",
@@ -31,6 +33,8 @@ _VARIABLES = {
     PROBABLE: "--probable",
     OTHER: "--series-other",
     HATCH: "--hatch",
+    EXPECTED: "--expected",
+    **{colour: f"--series-{n}" for n, (colour, _) in enumerate(SERIES, 1)},
 }
 _HEX = re.compile("|".join(_VARIABLES), re.IGNORECASE)
 _FONT = re.compile(r'\sfont-family="[^"]*"')
@@ -127,7 +131,7 @@ def picture(wide: str, narrow: str, *, label: str) -> Picture:
 class Bar:
     """One bar of a chart. `parts` are (colour, value) from the baseline; without parts it is an absence with its own pattern.
 
-    `absence` is `nodata` or `masked`; `arriving` hatches the bar over; `label` stands at its end.
+    `absence` is `nodata` or `masked`; `arriving` hatches the bar over; `label` stands at its end; `band` is what was expected.
     """
 
     key: str
@@ -135,16 +139,17 @@ class Bar:
     absence: str | None = None
     arriving: bool = False
     label: str = ""
+    band: tuple[int, int] | None = None
 
 
 @lru_cache(maxsize=_MOST_PICTURES)
-def month_bars(bars: tuple[Bar, ...], *, width: int, height: int) -> str:
-    """SVG: stacked bars along months (`key` is YYYY-MM), counted from zero.
+def month_bars(bars: tuple[Bar, ...], *, width: int, height: int, least_top: int = 0) -> str:
+    """SVG: stacked bars along months (`key` is YYYY-MM), counted from zero up to `least_top` at least, for charts to compare.
 
     Absences are blocks of a fixed height without a value.
     """
-    top = max((sum(value for _, value in bar.parts) for bar in bars), default=0)
-    ceiling = max(_round_up(top * 1.12), 4)
+    top = max((max(sum(value for _, value in bar.parts), bar.band[1] if bar.band else 0) for bar in bars), default=0)
+    ceiling = max(_round_up(max(top, least_top) * 1.12), 4)
     years = "slice(datum.value, 5) == '01' ? ['Jan', slice(datum.value, 0, 4)] : slice(datum.value, 5) == '07' ? 'Jul' : ''"
     x = alt.X(
         "key:O",
@@ -174,7 +179,12 @@ def month_bars(bars: tuple[Bar, ...], *, width: int, height: int) -> str:
         return _chart(rows).mark_bar().encode(x=x, y=y("from"), y2="to:Q", fill=alt.Fill("fill:N", scale=None, legend=None))
 
     texts = _chart(labels).mark_text(dy=-7, fontSize=12, fontWeight="bold", color=TEXT).encode(x=x, y=y("to"), text="label:N")
-    layers = [rects(solid or [{"key": bars[0].key, "from": 0, "to": 0, "fill": CONFIRMED}]), rects(absent), rects(over), texts]
+    expected = [{"key": bar.key, "from": bar.band[0], "to": bar.band[1], "fill": EXPECTED} for bar in bars if bar.band]
+    frames = [{"key": bar.key, "from": edge, "to": edge, "fill": MUTED} for bar in bars if bar.band for edge in bar.band]
+    layers = [
+        rects(expected), rects(solid or [{"key": bars[0].key, "from": 0, "to": 0, "fill": CONFIRMED}]), rects(absent),
+        rects(over), _chart(frames).mark_tick(thickness=1.5, color=MUTED).encode(x=x, y=y("from")), texts,
+    ]  # fmt: skip
     return _draw(layers, width=width, height=height)
 
 
@@ -198,6 +208,129 @@ def ranked_bars(bars: tuple[Bar, ...], *, width: int, label_limit: int) -> str:
     drawn = _chart(rows).mark_bar().encode(y=y, x=x, x2="to:Q", fill=alt.Fill("fill:N", scale=None, legend=None))
     written = _chart(labels).mark_text(align="left", dx=5, fontSize=12, color=TEXT).encode(y=y, x=x, text="label:N")
     return _draw([drawn, written], width=width, height=24 * len(bars), fit=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One line along months: (month, value, low, high, open mark); None breaks the line. `colour` and dashes as in `SERIES`."""
+
+    colour: str
+    dashes: str
+    points: tuple[tuple[str, float | None, float, float, bool], ...]
+
+
+@lru_cache(maxsize=_MOST_PICTURES)
+def month_lines(lines: tuple[Line, ...], *, width: int, height: int, decimals: bool = False) -> str:
+    """SVG: lines along months from zero, with a band where low and high differ. A month without value leaves a gap.
+
+    Months with an open mark stand alone, without a line to them.
+    """
+    top = max((high for line in lines for _, value, _, high, _ in line.points if value is not None), default=0)
+    ceiling = max(_round_up(top * 1.12), 4)
+    months = [month for month, *_ in lines[0].points]
+    years = "slice(datum.value, 5) == '01' ? ['Jan', slice(datum.value, 0, 4)] : slice(datum.value, 5) == '07' ? 'Jul' : ''"
+    x = alt.X(
+        "key:O",
+        sort=months,
+        axis=alt.Axis(title=None, labelExpr=years, labelAngle=0, labelOverlap=False, labelPadding=6, ticks=False, grid=False),
+        scale=alt.Scale(type="point", padding=0.5),
+    )
+    axis = alt.Axis(title=None, tickCount=4, format=",.1f" if decimals and ceiling < 10 else ",d", domain=False, ticks=False)
+    layers: list[Any] = []
+    for line in lines:
+        runs: list[list[dict[str, Any]]] = [[]]
+        marks = []
+        for month, value, low, high, mark in line.points:
+            if value is None or mark:
+                runs.append([])
+            if value is not None:
+                row = {"key": month, "value": value, "low": low, "high": high}
+                if mark:
+                    marks.append(row)
+                else:
+                    runs[-1].append(row)
+
+        def y(field: str) -> alt.Y:
+            return alt.Y(f"{field}:Q", scale=alt.Scale(domain=[0, ceiling], nice=False), axis=axis)
+
+        dashes = [int(n) for n in line.dashes.split(",")] if line.dashes != "1,0" else []
+        for run in runs:
+            if any(row["high"] > row["low"] for row in run):
+                layers.append(_chart(run).mark_area(color=line.colour, opacity=0.18).encode(x=x, y=y("low"), y2="high:Q"))
+            if len(run) > 1:
+                layers.append(
+                    _chart(run).mark_line(color=line.colour, strokeWidth=2, strokeDash=dashes).encode(x=x, y=y("value"))
+                )
+            elif run:
+                layers.append(_chart(run).mark_point(color=line.colour, filled=True, size=24).encode(x=x, y=y("value")))
+        if marks:
+            layers.append(_chart(marks).mark_point(color=line.colour, filled=False, size=28).encode(x=x, y=y("value")))
+    ghost = [{"key": month, "value": 0} for month in months]
+    layers.insert(
+        0, _chart(ghost).mark_point(opacity=0).encode(x=x, y=alt.Y("value:Q", scale=alt.Scale(domain=[0, ceiling]), axis=axis))
+    )
+    return _draw(layers, width=width, height=height)
+
+
+@lru_cache(maxsize=_MOST_PICTURES)
+def intervals(rows: tuple[tuple[str, int, int, int], ...], *, width: int, label_limit: int) -> str:
+    """SVG: a dot for the rank and a bar for its interval a row, (name, rank, low, high), ranks growing to the right."""
+    data = [{"key": f"{rank}  {name}", "rank": rank, "low": low, "high": high} for name, rank, low, high in rows]
+    y = alt.Y(
+        "key:O",
+        sort=[str(row["key"]) for row in data],
+        axis=alt.Axis(title=None, ticks=False, domain=False, labelLimit=label_limit, labelPadding=8, labelColor=TEXT),
+    )
+    top = max(high for *_, high in rows)
+    scale = alt.Scale(domain=[0.5, top + 0.5], nice=False)
+    x = alt.X("low:Q", scale=scale, axis=alt.Axis(title="Rank", tickMinStep=1, format=",d"))
+    bars = _chart(data).mark_rule(color=PROBABLE, strokeWidth=4).encode(y=y, x=x, x2="high:Q")
+    dots = _chart(data).mark_point(color=CONFIRMED, filled=True, size=50, opacity=1).encode(y=y, x=alt.X("rank:Q", scale=scale))
+    return _draw([bars, dots], width=width, height=20 * len(rows), fit=True)
+
+
+@lru_cache(maxsize=_MOST_PICTURES)
+def pareto(points: tuple[tuple[str, float, float, bool], ...], *, width: int, height: int) -> str:
+    """SVG: points (name, prevalence, harm, on the front) from 0 to 100; the front as a stepped line, its points named."""
+    data = [{"name": n, "x": px, "y": py, "fill": CONFIRMED if front else PROBABLE} for n, px, py, front in points]
+    front = sorted(((px, py) for _, px, py, on in points if on), key=lambda p: (p[0], -p[1]))
+    marked = [row for row, point in zip(data, points, strict=True) if point[3]]
+    left = [row for row in marked if float(str(row["x"])) < 50]
+    right = [row for row in marked if row not in left]
+    scale = alt.Scale(domain=[0, 100], nice=False)
+    x = alt.X("x:Q", scale=scale, axis=alt.Axis(title="Prevalence, 0 to 100"))
+    y = alt.Y("y:Q", scale=scale, axis=alt.Axis(title="Harm, 0 to 100, low end"))
+    layers = [
+        _chart([{"x": px, "y": py} for px, py in front] or [{"x": 0, "y": 0}])
+        .mark_line(color=MUTED, interpolate="step-before", strokeDash=[4, 3])
+        .encode(x=x, y=y, order="x:Q"),
+        _chart(data).mark_point(filled=True, size=50, opacity=0.9).encode(x=x, y=y, color=alt.Color("fill:N", scale=None)),
+        *(
+            _chart(named).mark_text(align=align, dx=dx, dy=-8, fontSize=12, color=TEXT).encode(x=x, y=y, text="name:N")
+            for align, dx, named in (("left", 6, left), ("right", -6, right))
+            if named
+        ),
+    ]
+    return _draw(layers, width=width, height=height)
+
+
+@lru_cache(maxsize=_MOST_PICTURES)
+def month_dots(rows: tuple[tuple[str, str], ...], *, width: int, label_limit: int) -> str:
+    """SVG: a dot a row, (name, YYYY-MM), along time, with a bar the length of its month."""
+    data = []
+    for name, month in rows:
+        year, number = int(month[:4]), int(month[5:])
+        after = f"{year + number // 12:04d}-{number % 12 + 1:02d}-01"
+        data.append({"key": name, "from": f"{month}-01", "to": after, "middle": f"{month}-15"})
+    y = alt.Y(
+        "key:O",
+        sort=[name for name, _ in rows],
+        axis=alt.Axis(title=None, ticks=False, domain=False, labelLimit=label_limit, labelPadding=8, labelColor=TEXT),
+    )
+    axis = alt.Axis(title=None, format="%b %Y", tickCount=5, labelOverlap=True, grid=True)
+    bars = _chart(data).mark_rule(color=MUTED, strokeWidth=2).encode(y=y, x=alt.X("from:T", axis=axis), x2="to:T")
+    dots = _chart(data).mark_point(color=CONFIRMED, filled=True, size=50, opacity=1).encode(y=y, x=alt.X("middle:T", axis=axis))
+    return _draw([bars, dots], width=width, height=20 * len(rows), fit=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

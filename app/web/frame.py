@@ -103,6 +103,7 @@ def _nav(viewer: Viewer | None, path: str, waiting: int | None) -> list[NavItem]
 
     items = [item("Overview", "/"), item("Substances", "/substances")]
     if viewer is not None and may(viewer.principal, Action.COUNTS_READ):
+        items.append(item("Explore", "/explore"))
         items.append(item("Priorities", "/priorities"))
         items.append(item("Dossiers", "/dossiers"))
     if viewer is not None:

@@ -28,6 +28,7 @@ from app.web.templating import Page, with_query
 log = logging.getLogger("nps.pages")
 
 router = APIRouter(include_in_schema=False)
+MOVING_KEPT = timedelta(minutes=10)
 
 T = TypeVar("T")
 
@@ -98,7 +99,11 @@ def overview(request: Request, context: Context, viewer: MaybeViewer) -> Respons
             return tuple(rows)
 
         def moving() -> Moving | None:
-            found = moving_group(session, principal, now=now)
+            key = (principal.role, principal.org_id, principal.country) if principal else None
+            since, found = context.moving.get(key, (None, None))
+            if since is None or now - since > MOVING_KEPT:  # over full months: it does not change from hour to hour
+                found = moving_group(session, principal, now=now)
+                context.moving[key] = (now, found)
             if found is None:
                 return None
             name = words.said(words.CHEMICAL_GROUPS, found.group)

@@ -14,6 +14,8 @@ from app.countries import pages as country_pages
 from app.curation import merge_pages as curation_merge_pages
 from app.curation import pages as curation_pages
 from app.dossiers import pages as dossier_pages
+from app.explore import pages as explore_pages
+from app.explore import records as explore_records
 from app.imports import pages as import_pages
 from app.intake import form_pages
 from app.intake import pages as intake_pages
@@ -23,6 +25,8 @@ from app.notifications import contact_pages, coverage_pages, link_pages, measure
 from app.notifications import pages as alert_pages
 from app.operations import pages as operations_pages
 from app.packages import pages as package_pages
+from app.priorities import compare as compare_pages
+from app.priorities import families as family_pages
 from app.priorities import pages as priority_pages
 from app.problems import PageRenderer
 from app.screening import pages as screening_pages
@@ -41,7 +45,11 @@ ROUTERS = (
     admin_pages.router,
     overview.router,
     substance_pages.router,
+    compare_pages.router,
+    family_pages.router,
     priority_pages.router,
+    explore_pages.router,
+    explore_records.router,
     dossier_pages.router,
     country_pages.router,
     package_pages.router,

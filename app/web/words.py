@@ -250,6 +250,12 @@ def said(vocabulary: Mapping[Any, str], value: Any) -> str:
     return vocabulary.get(value) or str(value).replace("_", " ")
 
 
+def plain(code: str) -> str:
+    """A stored word without a vocabulary of its own, readable: `falsified_medicine` becomes "Falsified medicine"."""
+    text = code.replace("_", " ")
+    return text[:1].upper() + text[1:]
+
+
 def count(number: int, one: str, many: str) -> str:
     """ "1 substance", "1,234 substances"."""
     return f"{number:,} {one if number == 1 else many}"

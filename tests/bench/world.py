@@ -169,6 +169,7 @@ def _numbers(size: Size) -> dict[str, Any]:
         "reports": max(int(size.detections / 1.6), 1),
         "substances": size.substances,
         "labs": size.organisations,
+        "countries": size.countries,
         "days": size.years * 365,
         "end": END,
         "places": json.dumps([[c, region_of(c)] for c in COUNTRIES[: size.countries]]),
@@ -183,7 +184,10 @@ def _numbers(size: Size) -> dict[str, Any]:
 _PREPARE = (
     "CREATE TEMP TABLE g_place ON COMMIT DROP AS SELECT (row_number() OVER ())::int - 1 AS n, value ->> 0 AS country, "
     "value ->> 1 AS region FROM json_array_elements(cast(:places AS json))",
-    """CREATE TEMP TABLE g_report ON COMMIT DROP AS
+    """CREATE TEMP TABLE g_lab ON COMMIT DROP AS SELECT o.id, p.n AS home,
+      (row_number() OVER (ORDER BY o.id))::int - 1 AS n
+    FROM organisation o JOIN g_place p USING (country) WHERE o.kind = 'lab'""",
+    """CREATE TEMP TABLE g_drawn ON COMMIT DROP AS
     SELECT n, 'Q' || lpad(n::text, 25, '0') AS id, lab, place, sampled, received, context, tlp, detections, has_case, form FROM (
       SELECT n, floor(:labs * power(random(), 1.6))::int AS lab, random() AS place,
         greatest(received::date - floor(power(random(), 3) * 120)::int, date '2000-01-01') AS sampled, received,
@@ -197,11 +201,11 @@ _PREPARE = (
       FROM (SELECT n, cast(:until AS timestamptz) - make_interval(secs => 86400.0 * :days * (1 - sqrt((n + 1.0) / :reports)))
             AS received FROM generate_series(0, :reports - 1) AS n) AS times
     ) AS drawn""",
-    """ALTER TABLE g_report ADD COLUMN org_id text, ADD COLUMN country text, ADD COLUMN region text""",
-    """UPDATE g_report r SET org_id = o.id, country = p.country, region = p.region
-    FROM organisation o, g_place p WHERE o.id = rpad('L' || lpad(r.lab::text, 5, '0'), 26, '0')
-      AND p.n = CASE WHEN r.place < 0.9 THEN (SELECT q.n FROM g_place q WHERE q.country = o.country)
-                     ELSE floor((r.place - 0.9) * 10 * (SELECT count(*) FROM g_place))::int END""",
+    """CREATE TEMP TABLE g_report ON COMMIT DROP AS
+    SELECT d.n, d.id, d.sampled, d.received, d.context, d.tlp, d.detections, d.has_case, d.form, l.id AS org_id,
+      p.country, p.region
+    FROM g_drawn d JOIN g_lab l ON l.n = d.lab
+      JOIN g_place p ON p.n = CASE WHEN d.place < 0.9 THEN l.home ELSE floor((d.place - 0.9) * 10 * :countries)::int END""",
     "CREATE INDEX ON g_report (n)",
 )
 _ROWS = (

@@ -28,7 +28,14 @@ from app.persistence.models.reports import (
     ReportVersion,
     Sample,
 )
-from app.persistence.models.rollups import DetectionCell, DetectionDelta, DetectionPresence, PlaceMonth, SubstanceMonth
+from app.persistence.models.rollups import (
+    DetectionCell,
+    DetectionDelta,
+    DetectionPresence,
+    PlaceMonth,
+    ReportingMonth,
+    SubstanceMonth,
+)
 from app.persistence.models.sharing import LabelConsent, SharingGroup, SharingGroupMember
 from app.persistence.models.statistics import (
     ActivityReport,
@@ -94,6 +101,7 @@ __all__ = [
     "Report",
     "ReportDraft",
     "ReportVersion",
+    "ReportingMonth",
     "Sample",
     "ScheduleEdition",
     "SeriesEvaluation",

@@ -58,8 +58,9 @@ class DetectionCell(Base):
     n: Mapped[int]
 
     __table_args__ = (
-        Index(None, "org_id", "tlp"),
+        Index(None, "org_id", "test", "tlp"),
         Index(None, "country", "tlp", "month"),
+        Index(None, "substance_id", "country", "month"),
         Index("ix_detection_cell_red", "report_id", postgresql_where=_RED, sqlite_where=_RED),
     )
 
@@ -96,14 +97,31 @@ class SubstanceMonth(Base):
 
 
 class PlaceMonth(Base):
-    """The same by month, country and context alone, over rows that a label opens to many."""
+    """The same without the substance: who found how much where, in which context, month by month."""
 
     __tablename__ = "place_month"
 
     month: Mapped[str] = mapped_column(String(7), primary_key=True)
     country: Mapped[str] = mapped_column(String(2), primary_key=True)
+    org_id: Mapped[str] = mapped_column(Id, primary_key=True)
     context: Mapped[str] = mapped_column(String(20), primary_key=True)
     confidence: Mapped[str] = mapped_column(String(10), primary_key=True)
     relation: Mapped[str] = mapped_column(String(20), primary_key=True)
     tlp: Mapped[str] = mapped_column(String(12), primary_key=True)
+    test: Mapped[bool] = mapped_column(primary_key=True)
+    report_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    n: Mapped[int]
+
+
+class ReportingMonth(Base):
+    """The same by month, country and sender alone: where a report is known of, also one of what was not resolved."""
+
+    __tablename__ = "reporting_month"
+
+    month: Mapped[str] = mapped_column(String(7), primary_key=True)
+    country: Mapped[str] = mapped_column(String(2), primary_key=True)
+    org_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    tlp: Mapped[str] = mapped_column(String(12), primary_key=True)
+    test: Mapped[bool] = mapped_column(primary_key=True)
+    report_id: Mapped[str] = mapped_column(Id, primary_key=True)
     n: Mapped[int]

@@ -55,6 +55,8 @@ FIXED = {
     "digest": "0",
     "form": "json",
     "package": "annual",
+    "group": "nitazene",
+    "kind": "csv",
     "instrument": "UN-1961",
     "name": "connect",
     "name:path": "app.css",

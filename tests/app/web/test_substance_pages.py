@@ -201,7 +201,7 @@ def test_the_picture_for_download_stands_alone(as_role: dict[str, TestClient]) -
     assert "var(" not in answer.text
     assert "Synthetic demonstration data" in answer.text
     assert "Counts reflect who tested what." in answer.text
-    assert "Dark blue: Confirmed; Light blue: Probable; Hatched: [x] no data" in answer.text
+    assert "Dark blue: Confirmed; Light blue: Probable; Frame: Expected, 95 %; Hatched: [x] no data" in answer.text
     ElementTree.fromstring(answer.text)
     assert "<pattern" in answer.text
     assert as_role["lab"].get(f"{page}/detections-by-nothing.svg").status_code == 404
@@ -229,10 +229,11 @@ def test_the_number_of_queries_does_not_grow_with_the_data(site: FastAPI, as_rol
     finally:
         event.remove(engine, "before_cursor_execute", note)
     # session; substance, names, group; month counts, reporting months, lags; countries, reporting countries; confidence; cases;
-    # tests done and their laboratories; alerts, their count; the demonstration mark
-    assert first == second == 16
-    # session; rows; count; countries of the rows; the demonstration mark
-    assert listed == 5
+    # tests done and their laboratories; alerts, their count; the demonstration mark; newest samples, what lay beside, routes,
+    # diversions; what is not folded yet, first months (twice); measures
+    assert first == second == 24
+    # session; rows; count; members, what is not folded yet, countries, and those counted; the demonstration mark
+    assert listed == 8
 
 
 def test_the_weekly_series_says_what_was_expected_and_why_it_fired(as_role: dict[str, TestClient]) -> None:

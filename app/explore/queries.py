@@ -1,0 +1,231 @@
+"""The counts and rates that answer a question of the explorer, as one frame that chart, map, table and downloads share."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from app.auth.permissions import Principal
+from app.explore.questions import Measure, Question, Split
+from app.persistence.models import Substance
+from app.regions import region_of
+from app.sharing.counts import Cut, counts
+from app.sharing.masking import NO_DATA, Cell, cells, masks_detections, suppress
+from app.substances.denominators import FEW_TESTS, stated_tests, wilson
+from app.substances.queries import LAST_MONTH, existing_substances
+from app.web import words
+from app.web.places import all_countries, country_name
+
+MOST_SERIES = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatePoint:
+    """Detections per 1,000 tests, with the 95 % interval of Wilson; `few`: under 50 tests, of which no trend is read."""
+
+    found: int
+    tests: int
+    value: float
+    low: float
+    high: float
+    few: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One line of the answer: its cells by month, and its count over the period."""
+
+    key: str
+    name: str
+    cells: Mapping[str, Cell]
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """The answer. `others` is how many further series there are than those shown; `rates` are by series ("" is the whole) and
+    month, where asked for. `laboratories` found something, `stating` of them stated tests; `reporting`: countries with a report.
+    `panel`: counts of each laboratory in the 12 full months before the last 12, and in these.
+    """
+
+    months: tuple[str, ...]
+    series: tuple[Series, ...]
+    others: int
+    places: Mapping[str, Cell]
+    rates: Mapping[str, Mapping[str, RatePoint]]
+    place_rates: Mapping[str, RatePoint]
+    reporting: tuple[str, ...]
+    total: int
+    laboratories: int
+    stating: int
+    panel: tuple[tuple[int, int], ...]
+    masked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A question with its substances looked up: names by id, and the members of their connectivity groups as a select."""
+
+    question: Question
+    names: Mapping[str, str]
+    members: tuple[str, ...] | Select[str] | None
+
+
+def look_up(session: Session, reader: Principal, question: Question) -> Asked:
+    """Ids that do not exist for the reader are left out, and named so. Two queries at most."""
+    names: dict[str, str] = {}
+    members: tuple[str, ...] | Select[str] | None = None
+    if question.substances:
+        found = session.execute(
+            select(Substance.id, Substance.name, Substance.connectivity).where(
+                Substance.id.in_(question.substances), existing_substances(reader)
+            )
+        ).all()
+        names = {row.id: row.name for row in found}
+        groups = [row.connectivity for row in found if row.connectivity]
+        others = session.scalars(select(Substance.id).where(Substance.connectivity.in_(groups))) if groups else ()
+        members = tuple(sorted({*names, *others}))
+    elif question.group:
+        members = select(Substance.id).where(Substance.chemical_group == question.group, Substance.ordinary.is_(False))
+    return Asked(question=question, names=names, members=members)
+
+
+def cut_of(asked: Asked, months: tuple[str, ...]) -> Cut:
+    question = asked.question
+    countries = question.countries or None
+    if question.region:
+        chosen = question.countries or tuple(code for code, _ in all_countries())
+        countries = tuple(code for code in chosen if region_of(code) == question.region)
+    return Cut(
+        substances=asked.members,
+        months=(months[0], months[-1]),
+        countries=countries,
+        contexts=question.contexts or None,
+        confidences=question.confidences,
+    )
+
+
+def answer(session: Session, reader: Principal, asked: Asked, *, now: datetime) -> Frame:
+    """Five queries at most, whatever the number of rows."""
+    question = asked.question
+    months = question.months(now)
+    cut = cut_of(asked, months)
+    mask = masks_detections(reader)
+    places: Counter[str] = Counter()
+    laboratories: dict[str, Counter[str]] = defaultdict(Counter)
+    by_series: Counter[tuple[str, str]] = Counter()
+    for org, country, month, confidence, n in session.execute(counts(reader, ("org_id", "country", "month", "confidence"), cut)):
+        places[country] += n
+        laboratories[org][month] += n
+        by_series[{Split.COUNTRY: country, Split.REGION: region_of(country)}.get(question.split, confidence), month] += n
+    names: Callable[[str], str] = _NAMES.get(question.split, words.CONFIDENCE.__getitem__)
+    if question.split in (Split.CONTEXT, Split.GROUP, Split.SUBSTANCE):
+        by_series, names = _by_series(session, reader, question, cut)
+    totals: Counter[str] = Counter()
+    for (key, _), n in by_series.items():
+        totals[key] += n
+    shown = [key for key, _ in sorted(totals.items(), key=lambda pair: (-pair[1], pair[0]))]
+    if question.split in (Split.NONE, Split.CONFIDENCE):
+        shown = [grade for grade in words.CONFIDENCE if grade in question.confidences]
+    full = months[-25:-1] if len(months) > 24 else ()
+    anything = Cut(months=(months[0], LAST_MONTH), confidences=None, relations=None, countries=cut.countries)
+    reported: set[str] = set()
+    reporting: set[str] = set()
+    for month, country, _ in session.execute(counts(reader, ("month", "country"), anything)):
+        reported.add(month)
+        reporting.add(country)
+    rates, place_rates, stating = _rates(session, reader, question, cut, months)
+    kept = shown[:MOST_SERIES]
+    tables = [{month: by_series.get((key, month), 0) for month in months if month in reported} for key in kept]
+    masked = suppress(*tables, places) if mask else [cells(t, mask=False) for t in (*tables, places)]
+    return Frame(
+        months=months,
+        series=tuple(
+            Series(
+                key=key,
+                name=names(key),
+                cells={month: found.get(month, NO_DATA) for month in months},
+                total=totals[key],
+            )
+            for key, found in zip(kept, masked, strict=False)
+        ),
+        others=max(len(shown) - MOST_SERIES, 0),
+        places=masked[-1],
+        rates=rates,
+        place_rates=place_rates,
+        reporting=tuple(sorted(reporting)),
+        total=sum(totals.values()),
+        laboratories=len(laboratories),
+        stating=len(stating & set(laboratories)),
+        panel=tuple((sum(found[m] for m in full[:12]), sum(found[m] for m in full[12:])) for found in laboratories.values()),
+        masked=mask,
+    )
+
+
+def _by_series(
+    session: Session, reader: Principal, question: Question, cut: Cut
+) -> tuple[Counter[tuple[str, str]], Callable[[str], str]]:
+    """Counts by context, chemical group or substance, and month; and what such a series is called."""
+    found: Counter[tuple[str, str]] = Counter()
+    if question.split is Split.CONTEXT:
+        for context, month, n in session.execute(counts(reader, ("context", "month"), cut)):
+            found[context, month] += n
+        return found, words.CONTEXTS.__getitem__
+    inner = counts(reader, ("substance_id", "month"), cut).subquery()
+    key: Any = Substance.chemical_group
+    if question.split is Split.SUBSTANCE:
+        key = func.coalesce(Substance.connectivity, Substance.id)
+    rows = session.execute(
+        select(key, inner.c.month, func.sum(inner.c.n), func.min(Substance.name))
+        .join(Substance, Substance.id == inner.c.substance_id)
+        .group_by(key, inner.c.month)
+    )
+    named: dict[str, str] = {}
+    for one, month, n, name in rows:
+        found[one, month] += int(n)
+        named[one] = min(named.get(one, name), name)
+    return found, named.__getitem__ if question.split is Split.SUBSTANCE else words.CHEMICAL_GROUPS.__getitem__
+
+
+_NAMES: dict[Split, Callable[[str], str]] = {Split.COUNTRY: country_name, Split.REGION: str}
+
+
+def _rates(
+    session: Session, reader: Principal, question: Question, cut: Cut, months: tuple[str, ...]
+) -> tuple[dict[str, dict[str, RatePoint]], dict[str, RatePoint], set[str]]:
+    """Rates by series and month and by country, and who stated tests: over exactly the laboratories, countries and months stated.
+
+    The series without a name is the whole; a split by country has one for each, any other split has none: tests are not stated
+    by substance, class or confidence.
+    """
+    if question.measure is not Measure.RATE:
+        return {}, {}, set()
+    tests = stated_tests(session, reader, months, contexts=question.contexts)
+    stated = {key: n for key, n in tests.items() if cut.countries is None or key[1] in cut.countries}
+    found = {tuple(row[:3]): row[3] for row in session.execute(counts(reader, ("org_id", "country", "month"), cut))}
+    pairs: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+    for (org, country, month), n in stated.items():
+        for key in (("", month), (country, month), (country, "")):
+            pairs[key][0] += found.get((org, country, month), 0)
+            pairs[key][1] += n
+    rates: dict[str, dict[str, RatePoint]] = defaultdict(dict)
+    places = {}
+    for (country, month), (n, tested) in sorted(pairs.items()):
+        if tested and month and (not country or question.split is Split.COUNTRY):
+            rates[country][month] = _rate(n, tested)
+        elif tested and not month:
+            places[country] = _rate(n, tested)
+    return dict(rates), places, {org for org, _, _ in stated}
+
+
+def _rate(found: int, tests: int) -> RatePoint:
+    low, high = wilson(found, tests)
+    return RatePoint(
+        found=found, tests=tests, value=1000 * found / tests, low=1000 * low, high=1000 * high, few=tests < FEW_TESTS
+    )  # fmt: skip

@@ -1,0 +1,196 @@
+"""The pages and lists over a small and a large world in PostgreSQL, request by request in turn: p95 of each, and their ratio.
+
+python -m tests.bench pages
+NPS_BENCH_SMALL=10000 NPS_BENCH_LARGE=1000000 NPS_BENCH_REQUESTS=20 python -m tests.bench pages
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import event, text
+from starlette.testclient import TestClient
+
+from app.chemistry import Chemistry
+from app.context import AppContext
+from app.main import create_app
+from app.persistence import migrations
+from app.persistence.session import Database
+from app.priorities.snapshots import LABELS, make
+from app.settings import Settings
+from tests.bench.figures import FOUND, Figure
+from tests.bench.imports import databases
+from tests.bench.world import END, PASSWORD, Size, counted, fill
+
+SIZES = (int(os.environ.get("NPS_BENCH_SMALL", "10000")), int(os.environ.get("NPS_BENCH_LARGE", "1000000")))
+REQUESTS = int(os.environ.get("NPS_BENCH_REQUESTS", "20"))
+SUBSTANCES = int(os.environ.get("NPS_BENCH_SUBSTANCES", "300"))
+ORGANISATIONS = int(os.environ.get("NPS_BENCH_ORGANISATIONS", "60"))
+AIM = 2.0
+NOW = datetime(END.year, END.month, END.day, 12, tzinfo=UTC)
+
+# name, role, address; {s} and {t} are substances drawn as they are found: common ones most often
+PAGES: tuple[tuple[str, str | None, str], ...] = (
+    ("overview, public", None, "/"),
+    ("overview", "lab", "/"),
+    ("substances", "lab", "/substances"),
+    ("substances, page 2", "lab", "/substances?sort=-detections&next"),
+    ("substances by countries", "analyst", "/substances?sort=-countries"),
+    ("substances by name", "lab", "/substances?q=fentanyl&match=contains"),
+    ("substances, public", None, "/substances"),
+    ("substance, laboratory", "lab", "/substances/{s}"),
+    ("substance, authority", "authority", "/substances/{s}"),
+    ("substance, reviewer", "reviewer", "/substances/{s}"),
+    ("substance, public", None, "/substances/{c}"),
+    ("trend as CSV", "lab", "/substances/{s}/detections-by-month.csv"),
+    ("priorities", "reviewer", "/priorities"),
+    ("compare", "reviewer", "/priorities/compare?s={s}&s={t}"),
+    ("family", "reviewer", "/families/nitazene"),
+    ("explore", "reviewer", "/explore"),
+    ("explore a substance by country", "lab", "/explore?substance={s}&split=country"),
+    ("explore a class, rate", "authority", "/explore?group=nitazene&measure=rate"),
+    ("explore a country", "analyst", "/explore?country=DE&split=context"),
+    ("detections of a substance", "reviewer", "/detections?substance={s}"),
+    ("inbox", "authority", "/inbox"),
+    ("my reports", "lab", "/reports"),
+    ("suspects", "lab", "/suspects"),
+    ("suspects by m/z", "lab", "/suspects?mz=337.2273"),
+    ("law", "lab", "/law"),
+    ("dossiers", "reviewer", "/dossiers"),
+    ("coverage", "authority", "/coverage"),
+    ("lag", None, "/lag"),
+    ("my country", "authority", "/countries/DE"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """The service over one database, with a signed-in client a role (None: nobody)."""
+
+    database: Database
+    clients: dict[str | None, TestClient]
+    statements: list[str]
+
+
+@contextmanager
+def site(url: str, folder: Path, size: Size) -> Iterator[Site]:
+    database = Database(url)
+    migrations.upgrade(database.engine)
+    began = time.perf_counter()
+    with database.engine.connect() as connection:
+        there = connection.scalar(text("SELECT count(*) FROM organisation"))
+    if not there:
+        fill(database, size)
+        with database.write() as session:
+            for labels in sorted(set(LABELS.values())):
+                make(session, END.replace(day=END.day - 1), labels, NOW)
+    with database.engine.connect() as connection:
+        print(f"{size.detections:,}: made in {time.perf_counter() - began:,.0f} s; {counted(connection)}", flush=True)
+    settings = Settings(DATABASE_URL=url, NPS_DATA_DIR=folder, NPS_SECRET_KEY="for the benchmark only", NPS_RATE_LIMIT=0)
+    chemistry = Chemistry(workers=0)
+    context = AppContext(settings=settings, database=database, secret=settings.secret(), chemistry=chemistry, now=lambda: NOW)
+    app = create_app(settings, context=context)
+    statements: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    clients: dict[str | None, TestClient] = {}
+    for role in (None, "lab", "authority", "reviewer", "analyst"):
+        client = TestClient(app, headers={"accept": "text/html"}, follow_redirects=False)
+        if role is not None:
+            token = re.search(r'name="csrf_token" value="([^"]+)"', client.get("/sign-in").text)
+            assert token is not None
+            data = {"email": f"{role}@example.org", "password": PASSWORD, "csrf_token": token.group(1), "next": "/"}
+            assert client.post("/sign-in", data=data).status_code == 303, role
+        clients[role] = client
+    yield Site(database=database, clients=clients, statements=statements)
+    database.dispose()
+
+
+def substance(dice: random.Random, *, clear: bool = False) -> str:
+    """An id drawn by the law that the world is made by; with `clear` a shipped one, which exists for everybody."""
+    n = int(SUBSTANCES * dice.random() ** 3)
+    if clear and n % 3 == 0:
+        n += 1
+    return f"S{n:025d}"
+
+
+def timed(found: Site, role: str | None, address: str) -> tuple[float, int]:
+    """Milliseconds and queries of one request. Raises RuntimeError where the page did not come."""
+    before, began = len(found.statements), time.perf_counter()
+    answer = found.clients[role].get(address)
+    took = 1000 * (time.perf_counter() - began)
+    if answer.status_code != 200:
+        raise RuntimeError(f"{address} for {role}: {answer.status_code}")
+    return took, len(found.statements) - before
+
+
+def p95(values: list[float]) -> float:
+    return sorted(values)[min(int(len(values) * 0.95), len(values) - 1)]
+
+
+def measure(small: Site, large: Site) -> None:
+    print(f"\n{'page':<34}{'p95 small':>10}{'large':>8}{'ratio':>7}{'queries':>9}")
+    over = 0
+    for name, role, pattern in PAGES:
+        dice = random.Random(name)
+        times: dict[str, list[float]] = {"small": [], "large": []}
+        queries: dict[str, set[int]] = {"small": set(), "large": set()}
+        try:
+            for turn in range(REQUESTS + 2):
+                names = {"s": substance(dice), "t": substance(dice), "c": substance(dice, clear=True)}
+                address = pattern.format(**names)
+                for which, found in (("small", small), ("large", large)):
+                    wanted = address
+                    if address.endswith("&next"):
+                        wanted = _second(found, role, address.removesuffix("&next"))
+                    took, number = timed(found, role, wanted)
+                    if turn >= 2:  # the first ones fill caches
+                        times[which].append(took)
+                        queries[which].add(number)
+        except RuntimeError as error:
+            print(f"{name:<34}{error}")
+            continue
+        ratio = p95(times["large"]) / p95(times["small"])
+        over += ratio > AIM
+        FOUND.append(Figure(bench="pages", name=f"{name}, p95 of the large world over the small", value=ratio, aim=f"<= {AIM:g}"))
+        shown = "/".join(f"{min(queries[w])}-{max(queries[w])}" for w in ("small", "large"))
+        print(f"{name:<34}{p95(times['small']):>9.0f} {p95(times['large']):>8.0f}{ratio:>7.2f}{shown:>14}", flush=True)
+    print(f"\n{over} of {len(PAGES)} pages over {AIM:g} times")
+
+
+def _second(found: Site, role: str | None, address: str) -> str:
+    """The address behind "Next" on a list."""
+    link = re.search(r'href="([^"]*cursor=[^"]*)"', found.clients[role].get(address).text)
+    assert link is not None
+    return link.group(1).replace("&amp;", "&")
+
+
+def main() -> None:
+    given = os.environ.get("NPS_BENCH_SERVER")  # a server that is there, with the databases `small` and `large`
+    with tempfile.TemporaryDirectory(prefix="nps-pages-") as name:
+        if given:
+            _run({which: given.replace("/postgres?", f"/{which}?") for which in ("small", "large")}, Path(name))
+            return
+        with databases() as addresses:
+            server = Database(addresses["postgresql"])
+            urls = {}
+            with server.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                for which in ("small", "large"):
+                    connection.execute(text(f"CREATE DATABASE {which}"))
+                    urls[which] = server.engine.url.set(database=which).render_as_string(hide_password=False)
+            server.dispose()
+            _run(urls, Path(name))
+
+
+def _run(urls: dict[str, str], folder: Path) -> None:
+    sizes = [Size(detections=n, substances=SUBSTANCES, organisations=ORGANISATIONS) for n in SIZES]
+    with site(urls["small"], folder, sizes[0]) as small, site(urls["large"], folder, sizes[1]) as large:
+        measure(small, large)
