@@ -31,6 +31,7 @@ from app.law.loaded import refresh, stored_editions
 from app.notifications import api as notifications_api
 from app.observability import api as observability_api
 from app.observability.logs import configure
+from app.packages import api as packages_api
 from app.persistence import migrations
 from app.persistence.session import Database
 from app.priorities import api as priorities_api
@@ -122,6 +123,7 @@ def create_app(settings: Settings, *, context: AppContext | None = None, run_wor
         substances_api,
         priorities_api,
         dossiers_api,
+        packages_api,
         suspects_api,
         law_api,
         audit_api,

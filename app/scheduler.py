@@ -24,6 +24,8 @@ from alerts.render import iso
 from app.audit.seals import seal_due
 from app.auth.throttle import forget_failures
 from app.context import AppContext
+from app.countries.lags import enqueue as enqueue_lags
+from app.intake.drafts import forget_old
 from app.law.rescreen import enqueue_if_stale
 from app.notifications.evaluation_queue import enqueue_daily
 from app.notifications.mailing import enqueue_digests
@@ -58,6 +60,7 @@ JOBS = (
     Job(name="digest", cron={"day_of_week": "mon", "hour": 6, "minute": 30}),
     Job(name="evaluate", cron={"hour": 3, "minute": 0}),
     Job(name="snapshot", cron={"hour": 1, "minute": 0}),
+    Job(name="lags", cron={"hour": 2, "minute": 0}, catches_up=False),
     Job(name="housekeeping", cron={"minute": 7}),
     Job(name="seal", cron={"minute": "*"}, catches_up=False),
 )
@@ -152,6 +155,8 @@ def tick_handler(context: AppContext) -> Callable[[TaskItem], Result]:
                     day = datetime.fromisoformat(task.payload["nominal"]).date() - timedelta(days=1)
                     for labels in sorted(set(LABELS.values())):
                         make(session, day, labels, now)
+                case "lags":
+                    enqueue_lags(session, now)
                 case "housekeeping":
                     housekeeping(session, now)
                     remind_of_measures(session, now)
@@ -198,10 +203,25 @@ def housekeeping(session: Session, now: datetime) -> None:
     Deliveries and their attempts stay for 13 months (`app.notifications.retention`).
     """
     forget_failures(session, now)
+    forget_old(session, now)
     session.execute(delete(IdempotencyRecord).where(IdempotencyRecord.created_at < now - IDEMPOTENCY_KEPT))
     old = select(Task.id).where(
         Task.topic.in_(
-            ("tick", "fanout", "publish", "heartbeat", "ping", "confirm", "digest", "evaluate", "remind", "tell", "dossier")
+            (
+                "tick",
+                "fanout",
+                "publish",
+                "heartbeat",
+                "ping",
+                "confirm",
+                "digest",
+                "evaluate",
+                "remind",
+                "tell",
+                "dossier",
+                "impact",
+                "lags",
+            )
         ),
         Task.state.in_(("done", "cancelled")),
         Task.done_at < now - INTERNAL_KEPT,

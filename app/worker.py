@@ -26,6 +26,7 @@ from alerts.errors import ChannelError
 from alerts.outbox import CONCURRENCY, DeliveryLoop, Handler, Result, TaskItem
 from alerts.retry import BreakerPolicy, RetryPolicy
 from app.context import AppContext
+from app.countries.lags import lags_handler
 from app.curation.service import curate_handler
 from app.dossiers.keeping import dossier_handler
 from app.imports.jobs import import_handler
@@ -108,6 +109,7 @@ class Worker:
             "remind": remind_handler(self._context, mail),
             "confirm": confirm_handler(self._context, mail),
             "digest": digest_handler(self._context, mail),
+            "lags": lags_handler(self._context),
             "impact": impact_handler(self._context, self.store.renew),
             "rescreen": rescreen_handler(self._context, self.store.renew),
             "ping": ping,

@@ -53,6 +53,7 @@ class Action(StrEnum):
     DELIVERY_RETRY = "delivery.retry"
     MEASURE_WRITE = "measure.write"
     DOSSIER_BUILD = "dossier.build"
+    DELIVERY_MEND = "delivery.mend"
     LAW_DRAFT = "law.draft"
     OPERATE = "operate"
     ACCOUNTS = "accounts"
@@ -86,6 +87,7 @@ TABLE: dict[Action, frozenset[Role]] = {
     Action.DELIVERY_RETRY: frozenset({Role.AUTHORITY, Role.ANALYST, Role.ADMIN}),
     Action.MEASURE_WRITE: frozenset({Role.AUTHORITY}),
     Action.DOSSIER_BUILD: frozenset({Role.REVIEWER, Role.ANALYST}),
+    Action.DELIVERY_MEND: frozenset({Role.ANALYST, Role.ADMIN}),
     Action.LAW_DRAFT: frozenset({Role.ANALYST}),
     Action.OPERATE: frozenset({Role.ANALYST, Role.ADMIN}),
     Action.ACCOUNTS: frozenset({Role.ADMIN}),

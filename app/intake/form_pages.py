@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from markupsafe import Markup
 from pydantic import ValidationError
 from sqlalchemy.exc import IntegrityError
 from starlette.datastructures import FormData
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from app.auth.permissions import Action
 from app.auth.sessions import Viewer, check_token, requires_viewer
 from app.context import AppContext, Context
-from app.intake import form, service
+from app.intake import drafts, form, service
 from app.intake.api import submission_of
 from app.intake.curated import decisions_for
 from app.intake.form import FieldSpec
@@ -26,7 +27,7 @@ from app.intake.schemas import SubstanceIn
 from app.problems import FieldError, Problem, from_validation
 from app.web import words
 from app.web.frame import Crumb, build_frame
-from app.web.templating import Fragment, Page
+from app.web.templating import Fragment, Page, clock
 from chem.depiction import depict_svg
 from chem.errors import StructureError
 
@@ -69,6 +70,7 @@ class FormContext:
     count: int
     more: bool
     token: str
+    restored: datetime | None = None  # when the draft was kept that fills the form
 
     def problem(self, name: str) -> str | None:
         return next((issue.text for issue in self.issues if issue.field == name), None)
@@ -124,6 +126,7 @@ def _page(
     count: int,
     issues: tuple[Issue, ...] = (),
     status: int = 200,
+    restored: datetime | None = None,
 ) -> Response:
     with context.database.read() as session:
         frame = build_frame(
@@ -139,14 +142,32 @@ def _page(
         count=count,
         more=count < form.MOST_SUBSTANCES,
         token=viewer.csrf_token,
+        restored=restored,
     )
     return Page("intake/form.html", frame, page, status=status)
 
 
 @router.get("/reports/new")
-def new_report(request: Request, context: Context, viewer: Viewer = Laboratory) -> Response:
-    """The empty form."""
-    return _page(request, context, viewer, {}, count=1)
+def new_report(
+    request: Request, context: Context, empty: Annotated[str, Query(max_length=1)] = "", viewer: Viewer = Laboratory
+) -> Response:
+    """The form, with what was typed and not sent; empty where that is asked for."""
+    with context.database.read() as session:
+        draft = None if empty else drafts.draft_of(session, viewer.person_id)
+    if draft is None:
+        return _page(request, context, viewer, {}, count=1)
+    return _page(request, context, viewer, draft.fields, count=_count(draft.fields), restored=draft.saved_at)
+
+
+@router.post("/reports/draft")
+def keep_draft(context: Context, viewer: Viewer = Laboratory, posted: FormData = Depends(_form)) -> Response:
+    """Keep what is typed so far; says when."""
+    values = _values(posted)
+    check_token(viewer, str(values.get("csrf_token", "")))
+    now = context.now()
+    with context.database.write() as session:
+        kept = drafts.keep(session, viewer.person_id, values, now)
+    return PlainTextResponse(f"Draft kept, {clock(now)}" if kept else "", headers={"Cache-Control": "private, no-store"})
 
 
 @router.post("/reports/new")
@@ -162,6 +183,7 @@ def post_report(request: Request, context: Context, viewer: Viewer = Laboratory,
         submission = submission_of(context, viewer.principal, json.dumps(body, ensure_ascii=False).encode())
         with context.database.write() as session:
             stored = service.store(session, context.chemistry, submission)
+            drafts.drop(session, viewer.person_id)
     except IntegrityError:
         issues: tuple[Issue, ...] = (Issue(field="lab_reference", text="This reference was used a moment ago. Open My reports."),)
     except Problem as problem:
@@ -169,6 +191,8 @@ def post_report(request: Request, context: Context, viewer: Viewer = Laboratory,
     else:
         context.wake_worker()
         return RedirectResponse(f"/reports/{stored.id}?sent=1", status_code=303)
+    with context.database.write() as session:
+        drafts.keep(session, viewer.person_id, values, context.now())
     return _page(request, context, viewer, values, count=count, issues=issues, status=422)
 
 

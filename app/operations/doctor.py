@@ -49,7 +49,7 @@ def examine(settings: Settings, *, now: datetime, schedules: Callable[[date], li
     found = list(_configuration(settings))
     database = Database(settings.resolved_database_url, pool_size=2)
     try:
-        found += _database(settings, database, now)
+        found += of_database(settings, database, now)
     finally:
         database.dispose()
     found += _schedules(schedules, now)
@@ -95,7 +95,8 @@ def _secret(settings: Settings) -> Finding:
     return Finding(what="secret key", said=f"{path}, mode {mode:o}")
 
 
-def _database(settings: Settings, database: Database, now: datetime) -> Iterator[Finding]:
+def of_database(settings: Settings, database: Database, now: datetime) -> Iterator[Finding]:
+    """What can be looked at through the database alone."""
     try:
         current, head = migrations.current(database.engine), migrations.head(database.engine)
     except SQLAlchemyError as error:

@@ -20,6 +20,7 @@ from app.persistence import trail
 from app.persistence.base import dump_json
 
 BUSY_TIMEOUT_MS = 10_000
+SERVER_POOL = 10  # with the overflow 15 a process: an API and four workers stay under the 100 that PostgreSQL allows by default
 IDLE_IN_TRANSACTION_MS = 15_000  # no transaction waits for anything but the database
 
 
@@ -42,8 +43,9 @@ def make_engine(url: str, *, pool_size: int = 20) -> Engine:
             arguments["prepare_threshold"] = None if threshold == "none" else int(str(threshold))
             address = address.difference_update_query(["prepare_threshold"])
         server = create_engine(
-            address, pool_size=pool_size, max_overflow=10, pool_pre_ping=True, json_serializer=dump_json, connect_args=arguments
-        )
+            address, pool_size=min(pool_size, SERVER_POOL), max_overflow=5, pool_pre_ping=True, json_serializer=dump_json,
+            connect_args=arguments,
+        )  # fmt: skip
 
         @event.listens_for(server, "connect")
         def _impatient(connection: Any, _record: object) -> None:

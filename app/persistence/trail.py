@@ -36,7 +36,7 @@ RESTRICTED = frozenset({"AMBER", "AMBER+STRICT", "RED"})
 UNTOLD = frozenset(
     {
         "task", "attempt", "body", "feed_item", "alert_key", "idempotency_record", "series_state", "signal",
-        "audit_entry", "audit_seal", "sign_in_failure", "service_state",
+        "audit_entry", "audit_seal", "sign_in_failure", "service_state", "report_draft", "lag",
     }
 )  # fmt: skip
 # told by their number: they belong to a row whose id is told

@@ -118,6 +118,10 @@ def _nav(viewer: Viewer | None, path: str, waiting: int | None) -> list[NavItem]
         items.append(item("Screening", "/screening"))
         if may(viewer.principal, Action.REPORT_SEND):
             items.append(item("My reports", "/reports"))
+        if viewer.principal.role == "authority":
+            items.append(item("My country", f"/countries/{viewer.principal.country}"))
+        if may(viewer.principal, Action.OPERATE):
+            items.append(item("Operations", "/ops"))
         if may(viewer.principal, Action.CURATE):
             items.append(item("Curation", "/ops/curation"))
         if may(viewer.principal, Action.ACCOUNTS):

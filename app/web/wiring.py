@@ -10,6 +10,7 @@ from app.auth import pages as auth_pages
 from app.auth.sessions import SignInNeeded
 from app.auth.throttle import SignInThrottle
 from app.context import AppContext
+from app.countries import pages as country_pages
 from app.curation import merge_pages as curation_merge_pages
 from app.curation import pages as curation_pages
 from app.dossiers import pages as dossier_pages
@@ -22,6 +23,8 @@ from app.law import draft_pages
 from app.law import pages as law_pages
 from app.notifications import contact_pages, coverage_pages, link_pages, measure_pages, notice_pages, subscription_pages
 from app.notifications import pages as alert_pages
+from app.operations import pages as operations_pages
+from app.packages import pages as package_pages
 from app.priorities import compare as compare_pages
 from app.priorities import families as family_pages
 from app.priorities import pages as priority_pages
@@ -48,6 +51,9 @@ ROUTERS = (
     explore_pages.router,
     explore_records.router,
     dossier_pages.router,
+    country_pages.router,
+    package_pages.router,
+    operations_pages.router,
     structure_pages.router,
     signal_pages.router,
     notice_pages.router,  # before the alerts: /alerts/new is also a /alerts/{id}

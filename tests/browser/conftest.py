@@ -13,6 +13,14 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 
+from app.auth import accounts
+from app.chemistry import Chemistry
+from app.context import AppContext
+from app.main import create_app
+from app.persistence import migrations
+from app.persistence.session import Database
+from app.settings import Settings
+from tests.conftest import NOW
 from tests.factories import PASSWORD
 from tests.site import make_site
 
@@ -117,3 +125,50 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
     yield make
     for context in contexts:
         context.close()
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A whole service: its address, and the key of its laboratory."""
+
+    base: str
+    key: str
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory, chemistry: Chemistry) -> Iterator[Desk]:
+    """The whole service with its real chemistry and worker: a laboratory, an analyst, a reviewer and an administrator sign in."""
+    folder = tmp_path_factory.mktemp("desk")
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    base = f"http://127.0.0.1:{port}"
+    url = f"sqlite:///{folder / 'desk.sqlite'}"
+    database = Database(url)
+    migrations.upgrade(database.engine)
+    with database.write() as session:
+        for kind, role in (("lab", "lab"), ("operator", "analyst"), ("reviewer", "reviewer"), ("operator", "admin")):
+            email = f"{role}@example.org"
+            org = accounts.create_organisation(session, name=f"Test {kind}", kind=kind, country="DE", test=False, now=NOW)
+            accounts.create_person(session, org_id=org.id, email=email, name="Test person", role=role, password=PASSWORD, now=NOW)
+            if role == "lab":
+                _, secret = accounts.create_key(session, org_id=org.id, role="lab", now=NOW)
+    settings = Settings(DATABASE_URL=url, NPS_DATA_DIR=folder, NPS_SECRET_KEY="for tests only", NPS_BASE_URL=base)
+    context = AppContext(settings=settings, database=database, secret=settings.secret(), chemistry=chemistry, now=lambda: NOW)
+    app = create_app(settings, context=context, run_worker=True)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert server.started
+    yield Desk(base=base, key=secret)
+    server.should_exit = True
+    thread.join(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def desk(whole: Desk) -> str:
+    """The address of the whole service."""
+    return whole.base

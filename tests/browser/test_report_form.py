@@ -3,60 +3,18 @@
 from __future__ import annotations
 
 import re
-import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import uvicorn
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from app.auth import accounts
-from app.chemistry import Chemistry
-from app.context import AppContext
-from app.main import create_app
-from app.persistence import migrations
-from app.persistence.session import Database
-from app.settings import Settings
 from tests.browser.conftest import Visit
-from tests.conftest import NOW
 from tests.factories import PASSWORD
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 PFF = "CCC(=O)N(c1ccc(F)cc1)C1CCN(CCc2ccccc2)CC1.Cl"
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory, chemistry: Chemistry) -> Iterator[str]:
-    """The whole service with its real chemistry, a laboratory and an analyst who may sign in."""
-    folder = tmp_path_factory.mktemp("desk")
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
-    base = f"http://127.0.0.1:{port}"
-    url = f"sqlite:///{folder / 'desk.sqlite'}"
-    database = Database(url)
-    migrations.upgrade(database.engine)
-    with database.write() as session:
-        for kind, role, email in (("lab", "lab", "lab@example.org"), ("operator", "analyst", "analyst@example.org")):
-            org = accounts.create_organisation(session, name=f"Test {kind}", kind=kind, country="DE", test=False, now=NOW)
-            accounts.create_person(session, org_id=org.id, email=email, name="Test person", role=role, password=PASSWORD, now=NOW)
-    settings = Settings(DATABASE_URL=url, NPS_DATA_DIR=folder, NPS_SECRET_KEY="for tests only", NPS_BASE_URL=base)
-    context = AppContext(settings=settings, database=database, secret=settings.secret(), chemistry=chemistry, now=lambda: NOW)
-    app = create_app(settings, context=context, run_worker=True)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert server.started
-    yield base
-    server.should_exit = True
-    thread.join(timeout=30)
 
 
 def opened(
@@ -83,7 +41,7 @@ def no_sideways_scroll(page: Page) -> None:
 def test_a_structure_is_identified_while_it_is_written_and_sent(
     visit: Callable[..., Visit], desk: str, tmp_path: Path, width: int, scheme: str
 ) -> None:
-    made, page = opened(visit, desk, "/reports/new", width=width, scheme=scheme)
+    made, page = opened(visit, desk, "/reports/new?empty=1", width=width, scheme=scheme)
     page.get_by_label("Structure").fill(PFF)
     check = page.get_by_role("region", name="Check of substance 1")
     expect(check.get_by_role("status")).to_contain_text("para-Fluorofentanyl")
@@ -115,7 +73,7 @@ def test_a_structure_is_identified_while_it_is_written_and_sent(
 
 
 def test_the_editor_and_the_text_agree_both_ways(visit: Callable[..., Visit], desk: str, tmp_path: Path) -> None:
-    made, page = opened(visit, desk, "/reports/new")
+    made, page = opened(visit, desk, "/reports/new?empty=1")
     field = page.get_by_label("Structure")
     field.fill("CCO")
     page.get_by_role("button", name="Draw it").click()
@@ -142,7 +100,7 @@ def test_the_editor_and_the_text_agree_both_ways(visit: Callable[..., Visit], de
 
 
 def test_without_script_the_form_adds_and_sends(visit: Callable[..., Visit], desk: str) -> None:
-    made, page = opened(visit, desk, "/reports/new", script=False)
+    made, page = opened(visit, desk, "/reports/new?empty=1", script=False)
     page.get_by_label("Name", exact=True).fill("ketamine")
     page.get_by_role("button", name="Add a substance").click()
     expect(page.locator("#s0_name")).to_have_value("ketamine")
@@ -158,9 +116,9 @@ def test_without_script_the_form_adds_and_sends(visit: Callable[..., Visit], des
 
 
 def test_a_reference_used_before_leads_to_that_report(visit: Callable[..., Visit], desk: str) -> None:
-    _, page = opened(visit, desk, "/reports/new")
+    _, page = opened(visit, desk, "/reports/new?empty=1")
     for _ in range(2):
-        page.goto(f"{desk}/reports/new")
+        page.goto(f"{desk}/reports/new?empty=1")
         page.get_by_label("No substance was found").check()
         page.get_by_label("Your reference").fill("TWICE-1")
         page.get_by_label("Date of the sample").fill("2026")
@@ -168,3 +126,22 @@ def test_a_reference_used_before_leads_to_that_report(visit: Callable[..., Visit
         page.get_by_role("button", name="Send report").last.click()
     page.locator("#summary").get_by_role("link", name=re.compile("used before")).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Report TWICE-1")
+
+
+def test_a_draft_returns_after_the_sign_in_was_lost(visit: Callable[..., Visit], desk: str) -> None:
+    """What was typed is kept with the account: the form comes back filled after signing in again."""
+    _, page = opened(visit, desk, "/reports/new?empty=1")
+    page.get_by_label("Structure").fill(PFF)
+    page.get_by_label("Your reference").fill("LOST-1")
+    expect(page.locator("#draft")).to_contain_text("Draft kept")
+    page.context.clear_cookies()
+    page.get_by_role("button", name="Send report").last.click()
+    page.get_by_label("E-mail").fill("lab@example.org")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("New report")
+    expect(page.locator("main")).to_contain_text("Your draft of")
+    expect(page.get_by_label("Your reference")).to_have_value("LOST-1")
+    expect(page.get_by_label("Structure")).to_have_value(PFF)
+    page.get_by_role("link", name="Start with an empty form").click()
+    expect(page.get_by_label("Your reference")).to_have_value("")

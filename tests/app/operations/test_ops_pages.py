@@ -1,0 +1,71 @@
+"""The operator sends a dead letter again by hand; what a hostile receiver said is inert; the trail is proved on its page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.persistence.models import Attempt, Task
+from tests.factories import NOW
+from tests.site import client_of, make_site, sign_in, token_in
+
+HOSTILE = "<script>alert(1)</script><form action='https://evil.example'><h1>Sign in again</h1>"
+
+
+def test_a_dead_letter_is_sent_again_and_a_hostile_answer_is_text(tmp_path: Path) -> None:
+    app = make_site(tmp_path)
+    context = app.state.context
+    with context.database.write() as session:
+        for n in range(2):
+            session.add(
+                Task(
+                    id=f"01JDDEAD0000000000000000{n:02d}", topic="remind", key=f"x{n}", lane="remind", priority=0, state="dead",
+                    run_at=NOW, payload={}, attempts=12, crashes=0, created_at=NOW, done_at=NOW, last_error="500 <b>no</b>",
+                )
+            )  # fmt: skip
+            session.flush()
+            session.add(
+                Attempt(
+                    task_id=f"01JDDEAD0000000000000000{n:02d}", n=12, started_at=NOW, ended_at=NOW, outcome="failed", status=500,
+                    latency_ms=20, response=HOSTILE, worker="w",
+                )
+            )  # fmt: skip
+    client = client_of(app)
+    sign_in(client, "analyst.at@example.org")
+    page = client.get("/ops").text
+    assert "Send all 2 again" in page
+    assert "<script>alert" not in page
+    assert "evil.example&#39;" in page
+    assert "<h1>Sign in again" not in page
+    form = {"csrf_token": token_in(page)}
+    refused = client.post("/ops/dead/01JDDEAD000000000000000000/cancel", data=form)
+    assert refused.status_code == 422
+    assert "Cancelling needs a reason" in refused.text
+    sent = client.post("/ops/dead/01JDDEAD000000000000000000/again", data=form)
+    after = client.get(sent.headers["location"]).text
+    assert "Sent again" in after
+    assert "Send all 1 again" in after
+    client.post("/ops/dead/01JDDEAD000000000000000001/cancel", data={**form, "reason": "the partner left"})
+    with context.database.read() as session:
+        states = {task.key: (task.state, task.last_error) for task in session.query(Task).filter(Task.topic == "remind")}
+    assert states["x0"][0] == "ready"
+    assert states["x1"][0] == "cancelled"
+    assert "the partner left" in (states["x1"][1] or "")
+    assert client.post("/ops/dead/01JDDEAD000000000000000001/again", data=form).status_code == 404
+    lab = client_of(app)
+    sign_in(lab, "lab.de@example.org")
+    assert lab.get("/ops").status_code == 403
+
+
+def test_the_audit_page_searches_and_proves(tmp_path: Path) -> None:
+    app = make_site(tmp_path)
+    client = client_of(app)
+    sign_in(client, "admin.at@example.org")
+    page = client.get("/ops/audit").text
+    assert "web_session" in page
+    assert "No entry matches" in client.get("/ops/audit?actor=person:none").text
+    assert client.get("/ops/audit?since=soon").status_code == 422
+    proved = client.post("/ops/audit/verify", data={"csrf_token": token_in(page)})
+    assert "Every entry is what it was" in proved.text
+    analyst = client_of(app)
+    sign_in(analyst, "analyst.at@example.org")
+    assert analyst.get("/ops/audit").status_code == 403
