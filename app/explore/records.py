@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request
 from sqlalchemy import and_, func, or_, select
@@ -26,7 +27,7 @@ from app.sharing.counts import Cut, counts
 from app.sharing.rows import readable_detections
 from app.web import words
 from app.web.frame import Crumb, build_frame
-from app.web.templating import Page, with_query
+from app.web.templating import Page
 from app.web.templating import month as written_month
 
 router = APIRouter(include_in_schema=False)
@@ -132,7 +133,7 @@ def detections(
             total=total_of(session, reader, cut),
             rows=rows,
             active=question.active(dict(asked.names)),
-            next_href=with_query(_here(request), cursor=following) if following else None,
+            next_href=_beyond(request, following) if following else None,
             explore_href=question.href(),
             limit=PAGE,
         )
@@ -141,9 +142,10 @@ def detections(
     return Page("explore/detections.html", frame, page)
 
 
-def _here(request: Request) -> str:
+def _beyond(request: Request, cursor: str) -> str:
+    """The address of the next page, with every filter kept."""
     kept = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
-    return str(request.url.replace(query="").path) + "?" + "&".join(f"{name}={value}" for name, value in kept)
+    return f"{request.url.path}?{urlencode([*kept, ('cursor', cursor)])}"
 
 
 def _subtitle(asked: Asked, first: str, last: str) -> str:

@@ -31,15 +31,19 @@ def within(session: Session, seconds: float) -> Iterator[None]:
         driver.set_progress_handler(lambda: int(time.monotonic() > end), _STEPS)
     else:
         session.execute(text(f"SET LOCAL statement_timeout = {int(seconds * 1000)}"))
+
+    def free() -> None:
+        if sqlite and driver is not None:
+            driver.set_progress_handler(None, 0)
+
     try:
         yield
     except DBAPIError as error:
+        free()  # before the rollback, which would be interrupted as well
         session.rollback()
         if getattr(error.orig, "sqlstate", None) == "57014" or "interrupted" in str(error.orig):
             raise TooLong(f"no answer in {seconds:g} s") from error
         raise
-    finally:
-        if sqlite and driver is not None:
-            driver.set_progress_handler(None, 0)
+    free()
     if not sqlite:
         session.execute(text("SET LOCAL statement_timeout = 0"))

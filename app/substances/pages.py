@@ -23,7 +23,7 @@ from app.substances.denominators import rates_by_month
 from app.substances.figures import Figure
 from app.substances.queries import CaseSummary, MergedInto, SubstanceDetail
 from app.substances.search import CursorError, Sort, SubstanceRow, search_substances
-from app.substances.sections import Sections, map_of, sections_of
+from app.substances.sections import Sections, assess_before, map_of, sections_of
 from app.substances.status import InstrumentStatus, coverage_sentence, national_provisions, status_by_instrument
 from app.substances.timeline import parse_day
 from app.web import words
@@ -272,6 +272,8 @@ def substance(
         found = _found(session, principal, substance_id)
         if isinstance(found, MergedInto):
             return RedirectResponse(with_query(f"/substances/{found.id}", merged=substance_id), status_code=301)
+    assess_before(context, found, now.date(), wanted)
+    with context.database.read() as session:
         by_month, by_country, countries, series = _figures(session, principal, found, context)
         more = sections_of(session, context, principal, found, series, countries, as_of=wanted or now.date(), period=_period())
         split = queries.confidence_split(session, principal, found.members, now=now)

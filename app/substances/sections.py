@@ -112,6 +112,13 @@ def sections_of(
     )
 
 
+def assess_before(context: AppContext, substance: SubstanceDetail, *days: date | None) -> None:
+    """Ask the law about the structure now, so that no transaction stands still while the engine works; the answers are kept."""
+    for day in days:
+        if substance.smiles and day is not None:
+            assessed(context.chemistry.engine, substance.smiles, day)
+
+
 def _with_downloads(figure: Figure | None, substance: SubstanceDetail) -> Figure | None:
     if figure is None:
         return None

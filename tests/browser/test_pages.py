@@ -65,6 +65,13 @@ def _signal(page: Page, site: str) -> None:
     page.goto(f"{page.url}/signals/DE")
 
 
+def _compared(page: Page, base: str) -> None:
+    page.goto(base + "/priorities/compare?name=4-FF")
+    page.get_by_label("Add a substance").fill("2-MMC")
+    page.get_by_role("button", name="Add").click()
+    expect(page.get_by_role("heading", name="Trend")).to_be_visible()
+
+
 PAGES: dict[str, tuple[str | None, Callable[[Page, str], None]]] = {
     "public overview": (None, _goto("/")),
     "sign-in": (None, _goto("/sign-in")),
@@ -78,6 +85,11 @@ PAGES: dict[str, tuple[str | None, Callable[[Page, str], None]]] = {
     "unscheduled substance": (LAB, _follow("/substances?q=2-MMC", "main .row-title")),
     "weekly series": (LAB, _signal),
     "priorities": (REVIEWER, _goto("/priorities")),
+    "compare": (REVIEWER, _compared),
+    "family": (REVIEWER, _goto("/families/fentanyl_analogue")),
+    "explore": (REVIEWER, _goto("/explore?period=36&split=country")),
+    "explore, map": (LAB, _goto("/explore?view=map")),
+    "detections": (LAB, _goto("/detections?period=36")),
     "material": (LAB, _follow("/substances?q=Opium", "main .row-title")),
     "inbox": (AUTHORITY, _goto("/inbox")),
     "inbox, filtered": (AUTHORITY, _goto("/inbox?show=all&level=4")),
