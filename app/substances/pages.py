@@ -323,7 +323,7 @@ def _links(found: SubstanceDetail, principal: Principal | None) -> tuple[tuple[s
         ("Explore", with_query("/explore", substance=found.id)),
         ("Compare", with_query("/priorities/compare", s=found.id)),
         ("Family", f"/families/{found.chemical_group}"),
-        ("Dossiers", "/dossiers"),
+        ("Dossier", with_query("/dossiers", substance=found.id)),
     )
 
 
