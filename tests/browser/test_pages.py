@@ -69,7 +69,7 @@ def _compared(page: Page, base: str) -> None:
     page.goto(base + "/priorities/compare?name=4-FF")
     page.get_by_label("Add a substance").fill("2-MMC")
     page.get_by_role("button", name="Add").click()
-    expect(page.get_by_role("heading", name="Trend")).to_be_visible()
+    expect(page.get_by_role("heading", name="Trend", exact=True)).to_be_visible()
 
 
 PAGES: dict[str, tuple[str | None, Callable[[Page, str], None]]] = {
