@@ -19,10 +19,10 @@ from app.auth import accounts
 from app.chemistry import Chemistry
 from app.context import AppContext
 from app.main import create_app
-from app.persistence import migrations
 from app.persistence.models import Organisation
 from app.persistence.session import Database
 from app.settings import Settings
+from tests.databases import postgres_copy, ready
 
 hypothesis_settings.register_profile("suite", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("suite")
@@ -51,8 +51,8 @@ def postgres_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of each kind, in turn."""
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of each kind, in turn: for the migrations themselves."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'nps.sqlite'}"
     address: str = request.getfixturevalue("postgres_address").replace("postgresql://", "postgresql+psycopg://", 1)
@@ -62,6 +62,15 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         connection.execute(text("CREATE SCHEMA public"))
     database.dispose()
     return address
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of each kind at the newest migration, in turn; the SQLite file is made where it is opened."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'nps.sqlite'}"
+    address: str = request.getfixturevalue("postgres_address").replace("postgresql://", "postgresql+psycopg://", 1)
+    return postgres_copy(address)
 
 
 @dataclass
@@ -102,7 +111,7 @@ def make_service(chemistry: Chemistry, tmp_path: Path) -> Iterator[Callable[[str
 
     def make(url: str) -> Service:
         database = Database(url)
-        migrations.upgrade(database.engine)
+        ready(database)
         settings = Settings(
             DATABASE_URL=url, NPS_DATA_DIR=tmp_path, NPS_SECRET_KEY="for tests only", NPS_BASE_URL="http://127.0.0.1:8000",
             EGRESS_ALLOW="127.0.0.1/32:*",

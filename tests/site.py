@@ -15,7 +15,6 @@ from starlette.testclient import TestClient
 from app import problems
 from app.chemistry import Answer, Identified, Question
 from app.context import AppContext
-from app.persistence import migrations
 from app.persistence.models import ServiceState
 from app.persistence.session import Database
 from app.settings import Settings
@@ -23,6 +22,7 @@ from app.web.wiring import install
 from chem.engine import Engine
 from chem.errors import StructureProblem
 from chem.values import Coverage, Structure
+from tests.databases import ready
 from tests.factories import NOW, PASSWORD, World, match
 
 FENTANYL = "CCC(=O)N(c1ccccc1)C1CCN(CCc2ccccc2)CC1"
@@ -158,7 +158,7 @@ def make_site(
         database_url=database_url or f"sqlite:///{directory / 'pages.sqlite'}", data_dir=directory, base_url=base_url
     )
     database = Database(settings.resolved_database_url, pool_size=4)
-    migrations.upgrade(database.engine)
+    ready(database)
     with database.write() as session:
         fill_world(World(session))
         if demo:

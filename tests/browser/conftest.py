@@ -17,10 +17,10 @@ from app.auth import accounts
 from app.chemistry import Chemistry
 from app.context import AppContext
 from app.main import create_app
-from app.persistence import migrations
 from app.persistence.session import Database
 from app.settings import Settings
 from tests.conftest import NOW
+from tests.databases import ready
 from tests.factories import PASSWORD
 from tests.site import make_site
 
@@ -145,7 +145,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, chemistry: Chemistry) -> Ite
     base = f"http://127.0.0.1:{port}"
     url = f"sqlite:///{folder / 'desk.sqlite'}"
     database = Database(url)
-    migrations.upgrade(database.engine)
+    ready(database)
     with database.write() as session:
         for kind, role in (("lab", "lab"), ("operator", "analyst"), ("reviewer", "reviewer"), ("operator", "admin")):
             email = f"{role}@example.org"

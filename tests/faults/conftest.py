@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from app.persistence import migrations
 from app.persistence.session import Database
+from tests.databases import ready
 from tests.faults.parts import Mould, Recorder, Scene, prepare
 
 
@@ -50,6 +50,6 @@ def recorders() -> Iterator[Callable[[], Recorder]]:
 def scene(database_url: str) -> Iterator[Scene]:
     """A migrated database of each kind in turn, with a laboratory and an authority."""
     database = Database(database_url)
-    migrations.upgrade(database.engine)
+    ready(database)
     yield prepare(database)
     database.dispose()

@@ -19,8 +19,8 @@ def _compared(_thing: object, name: str | None, kind: str, *_: object) -> bool:
     return not (kind == "index" and name == DESCENDING)
 
 
-def test_upgrade_gives_the_tables_of_the_models(database_url: str) -> None:
-    database = Database(database_url)
+def test_upgrade_gives_the_tables_of_the_models(empty_database_url: str) -> None:
+    database = Database(empty_database_url)
     assert migrations.current(database.engine) is None
     migrations.upgrade(database.engine)
     assert migrations.current(database.engine) == migrations.head(database.engine)

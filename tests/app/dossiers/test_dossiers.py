@@ -18,11 +18,11 @@ from app.dossiers import keeping
 from app.dossiers.values import Facts, Table
 from app.dossiers.views import View
 from app.main import create_app
-from app.persistence import migrations
 from app.persistence.session import Database
 from app.settings import Settings
 from app.worker import Worker
 from tests.conftest import Clock, Service
+from tests.databases import ready
 
 SMILES = "CCC(=O)N(c1ccc(F)cc1)C1CCN(CCc2ccccc2)CC1"
 XYLAZINE = "Cc1cccc(C)c1NC1=NCCCS1"
@@ -57,7 +57,7 @@ def world(chemistry: Chemistry, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """Nine reports: seven GREEN of two countries, one AMBER of Malta with a death, one AMBER of Germany with a death."""
     folder = tmp_path_factory.mktemp("dossiers")
     database = Database(f"sqlite:///{folder / 'nps.sqlite'}")
-    migrations.upgrade(database.engine)
+    ready(database)
     settings = Settings(DATABASE_URL=database.url, NPS_DATA_DIR=folder, NPS_SECRET_KEY="for tests only")
     clock = Clock()
     context = AppContext(settings=settings, database=database, secret=settings.secret(), chemistry=chemistry, now=clock)

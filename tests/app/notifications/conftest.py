@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import text, update
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 from standardwebhooks import Webhook, WebhookVerificationError
 from starlette.testclient import TestClient
@@ -27,11 +27,11 @@ from app.auth import accounts
 from app.context import AppContext
 from app.notifications import service
 from app.notifications.api import router
-from app.persistence import migrations
 from app.persistence.models import CaseSubstance, Detection, HarmCase, Organisation, Report, Substance
 from app.persistence.session import Database
 from app.settings import EgressRule, Settings
 from app.worker import Worker
+from tests.databases import postgres_copy, ready
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -45,18 +45,14 @@ def postgres(postgres_address: str) -> str:
 @pytest.fixture
 def sqlite_database(tmp_path: Path) -> Iterator[Database]:
     database = Database(f"sqlite:///{tmp_path / 'nps.sqlite'}")
-    migrations.upgrade(database.engine)
+    ready(database)
     yield database
     database.dispose()
 
 
 @pytest.fixture
 def postgres_database(postgres: str) -> Iterator[Database]:
-    database = Database(postgres)
-    with database.engine.begin() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-    migrations.upgrade(database.engine)
+    database = Database(postgres_copy(postgres))
     yield database
     database.dispose()
 

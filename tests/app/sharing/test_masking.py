@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
-from app.persistence import migrations
 from app.persistence.models import Substance
 from app.persistence.session import Database
 from app.sharing.masking import MASK_BELOW, MASKED, Cell, suppress
 from app.substances import queries
 from app.substances.search import Sort, search_substances
+from tests.databases import ready
 from tests.factories import NOW, World
 
 REACH = 14  # the attacker tries every value up to this
@@ -87,7 +87,7 @@ def test_nothing_is_hidden_where_every_count_is_large_or_zero() -> None:
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     database = Database(f"sqlite:///{tmp_path / 'masking.sqlite'}", pool_size=2)
-    migrations.upgrade(database.engine)
+    ready(database)
     with Session(database.engine) as session:
         yield World(session)
     database.dispose()

@@ -15,18 +15,18 @@ from alerts.policies import evidence_for
 from alerts.values import Evidence
 from app.auth.permissions import TLP_ORDER, Action, Principal, Role, may
 from app.notifications.queries import reader_of
-from app.persistence import migrations
 from app.persistence.models import Detection, HarmCase, Organisation, Report
 from app.persistence.session import Database
 from app.sharing.rows import counted_cases, readable_cases, readable_detections, readable_reports
 from tests.conftest import Service
+from tests.databases import ready
 from tests.factories import World
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     database = Database(f"sqlite:///{tmp_path / 'rows.sqlite'}", pool_size=2)
-    migrations.upgrade(database.engine)
+    ready(database)
     with Session(database.engine) as session:
         yield World(session)
     database.dispose()

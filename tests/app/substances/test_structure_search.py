@@ -157,12 +157,12 @@ def test_wrong_searches_name_the_field(stocked: Service) -> None:
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StructureIndex]:
     """An index over 2,000 stored structures."""
-    from app.persistence import migrations
     from app.persistence.session import Database
     from tests.conftest import NOW
+    from tests.databases import ready
 
     database = Database(f"sqlite:///{tmp_path_factory.mktemp('index') / 'nps.sqlite'}")
-    migrations.upgrade(database.engine)
+    ready(database)
     with database.write() as session:
         session.add_all(
             Substance(

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal, Role
-from app.persistence import migrations
 from app.persistence.session import Database
 from app.sharing.masking import MASK_BELOW, MASKED, CellState, counted, masked_cells, total_of
 from app.substances import queries
 from app.substances.search import Sort, search_substances
+from tests.databases import ready
 from tests.factories import NOW, World
 
 
@@ -29,7 +29,7 @@ def principal(role: Role, country: str = "DE", org_id: str = "nobody", *, test: 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     database = Database(f"sqlite:///{tmp_path / 'visibility.sqlite'}", pool_size=2)
-    migrations.upgrade(database.engine)
+    ready(database)
     with Session(database.engine) as session:
         yield World(session)
     database.dispose()
