@@ -4,12 +4,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 LOCK   := uv pip compile --quiet --generate-hashes --no-header --no-annotate --universal --python-version 3.11 pyproject.toml
 
-.PHONY: help setup setup-test demo test check format bench soak image hostile lock clean
+.PHONY: help setup setup-test demo test test-long check format bench soak image hostile lock clean
 
 help:
 	@echo "make setup   install the service into $(VENV) (nps is then $(BIN)/nps)"
 	@echo "make demo    install, fill a labelled synthetic data set, serve it; prints address, sign-ins and keys"
 	@echo "make test    install what the tests need (Debian's Chromium too) and run every check and test"
+	@echo "make test-long  the few tests that take longest and are left out of make test"
 	@echo "make check   the fast checks only: format, lint, types, import directions"
 	@echo "make bench   print speed and memory as ratios, side by side in one run"
 	@echo "make soak    the faults on both databases; then kill every process at random moments, KILLS=200 times on each database, or for MINUTES; counts what was lost"
@@ -40,7 +41,11 @@ demo: setup
 test: setup-test
 	tests/tools/ensure-chromium
 	$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long"
+
+test-long: setup-test
+	tests/tools/ensure-chromium
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m long
 
 check: setup-test
 	$(BIN)/ruff format --check .

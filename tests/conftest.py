@@ -30,6 +30,26 @@ hypothesis_settings.load_profile("suite")
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 
+# what takes longest on two cores and has a shorter sibling in the suite: `make test-long`, the faults also `make soak`
+LONG = (
+    "tests/faults/test_kills.py::test_every_process_killed_at_random_moments",
+    "tests/faults/test_kills.py::test_a_worker_stopped_past_its_lease_and_resumed",
+    "tests/faults/test_flow.py::test_the_same_bundle_a_thousand_times",
+    "tests/faults/test_flow.py::test_ten_thousand_alerts_at_once_keep_their_order_and_their_memory",
+    "tests/app/law/test_editions.py::test_an_edition_of_tomorrow_is_matched_on_its_day[postgres]",
+    "tests/app/law/test_editions.py::test_another_process_follows_without_a_restart[postgres]",
+    "tests/app/law/test_editions.py::test_a_run_that_was_cut_off_goes_on[postgres]",
+    "tests/app/screening/test_cluster.py::test_a_run_goes_on_with_what_is_missing_and_refuses_another_catalogue",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what `make test` leaves out."""
+    for item in items:
+        if item.nodeid.startswith(LONG):
+            item.add_marker(pytest.mark.long)
+
+
 @pytest.fixture(scope="session")
 def chemistry() -> Chemistry:
     """The shipped engine and names, answering in this process."""
