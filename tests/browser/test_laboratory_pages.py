@@ -13,7 +13,7 @@ from tests.browser.conftest import Visit
 from tests.browser.test_report_form import desk, no_sideways_scroll, no_violations, opened
 
 __all__ = ["desk"]  # the fixture of the whole service with its real chemistry
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser test_laboratory_pages")]
 ANALYST = "analyst@example.org"
 PATHS = (
     "/imports", "/suspects?mz=337.2274&ppm=5", "/suspects?mz=300.0001&ppm=1", "/help", "/help/connect", "/help/fields",

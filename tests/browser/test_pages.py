@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import Visit
 from tests.factories import PASSWORD
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser test_pages")]
 
 AUTHORITY, LAB, ANALYST = "authority.de@example.org", "lab.de@example.org", "analyst.at@example.org"
 REVIEWER = "reviewer.ch@example.org"

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook
 
+from app.persistence.outbox import SqlOutbox
 from app.worker import Worker
 from tests.conftest import Service
 
@@ -61,6 +62,8 @@ def send(service: Service, method: str, path: str, key: dict[str, str], body: An
 
 def work(service: Service) -> None:
     worker = Worker(service.context, schedule=False)
+    # the service's clock stands still, and clocks of alerts must not run out by the database's
+    worker.loop.store = SqlOutbox(service.context.database, clock=service.context.now, database_clock=False)
     while worker.run_due():
         pass
 
