@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 from alerts.values import AlertFacts, Evidence, Filter, Reader
@@ -13,6 +14,10 @@ Audience = Literal["country", "full"]
 Detail = Literal["full", "thin"]
 
 TLP_ORDER = ("CLEAR", "GREEN", "AMBER", "AMBER+STRICT", "RED")
+
+# domain 6.2: within what an alert of a level must be acknowledged and decided, from receipt
+ACKNOWLEDGE_WITHIN = {3: timedelta(hours=24), 4: timedelta(hours=4)}
+NEW_LABORATORY_REPORTS = 10  # so many first reports of a laboratory need approval for levels 3 and 4
 
 
 def tlp_rank(label: str) -> int:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from zoneinfo import ZoneInfo
 
-EVERY_DAY = "1234567"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RosterLine:

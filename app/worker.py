@@ -14,7 +14,6 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Sequence
 from typing import IO
 
 from sqlalchemy import func, select
@@ -231,14 +230,6 @@ def timed(topic: str, handler: Handler) -> Handler:
                 log.info("task %s %s", topic, outcome, extra=told | ({"alert": alert} if alert else {}))
 
     return handle
-
-
-def workers_due(context: AppContext) -> Sequence[str]:
-    """Topics of tasks that have been due for more than 10 minutes, for the health page."""
-    with context.database.read() as session:
-        late = context.now().timestamp() - 600
-        rows = session.execute(select(Task.topic, func.min(Task.run_at)).where(Task.state == "ready").group_by(Task.topic))
-        return [topic for topic, oldest in rows if oldest.timestamp() < late]
 
 
 def run_until_stopped(context: AppContext) -> None:

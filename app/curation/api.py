@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field, StringConstraints, ValidationError, model_validator
 
+from alerts.render import iso
 from app.auth.permissions import Action, Principal
 from app.body import RawBody, parse_json
 from app.context import Context, requires
 from app.curation import merging, service
 from app.intake import vocabularies as v
-from app.intake.rows import rfc3339
 from app.intake.schemas import Strict, StructureIn, SubstanceIn, one_of
 from app.intake.substances import substance_row
 from app.persistence.models import Substance, SubstanceEvent
@@ -112,8 +112,8 @@ def present_event(event: SubstanceEvent) -> dict[str, Any]:
         "detections_moved": sum(1 for entry in event.moved if ":" not in entry),
         "reason": event.reason,
         "actor": event.actor,
-        "created_at": rfc3339(event.created_at),
-        "undone_at": rfc3339(event.undone_at) if event.undone_at else None,
+        "created_at": iso(event.created_at),
+        "undone_at": iso(event.undone_at) if event.undone_at else None,
         "undone_by": event.undone_by,
         "undone_reason": event.undone_reason,
     }

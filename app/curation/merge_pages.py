@@ -14,10 +14,11 @@ from app.auth.permissions import Action
 from app.auth.sessions import Viewer, requires_form, requires_viewer
 from app.context import AppContext, Context
 from app.curation import merging
-from app.intake.form_pages import Issue
-from app.persistence.models import Alert, Detection, Report, Substance, SubstanceName
+from app.notifications.raising import LIVE_STATES
+from app.persistence.models import Alert, Detection, Substance, SubstanceName
 from app.problems import Problem
 from app.web.frame import Crumb, build_frame
+from app.web.issues import Issue
 from app.web.templating import Page
 from chem.names import fold
 
@@ -25,7 +26,6 @@ router = APIRouter(include_in_schema=False)
 Reader = Annotated[Viewer, Depends(requires_viewer(Action.CURATE))]
 Curator = Annotated[Viewer, Depends(requires_form(Action.CURATE))]
 Text = Annotated[str, Query(max_length=400)]
-LIVE = ("draft", "issued", "updated")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +72,11 @@ def _found(session: Session, typed: str, field: str, name: str) -> tuple[Substan
 
 def _side(session: Session, row: Substance) -> Side:
     detections, organisations = session.execute(
-        select(func.count(Detection.id), func.count(Report.org_id.distinct()))
-        .join(Report, Report.id == Detection.report_id)
-        .where(Detection.substance_id == row.id, Detection.counted)
+        select(func.count(Detection.id), func.count(Detection.org_id.distinct())).where(
+            Detection.substance_id == row.id, Detection.counted
+        )
     ).one()
-    alerts = session.scalar(select(func.count()).where(Alert.substance_id == row.id, Alert.state.in_(LIVE))) or 0
+    alerts = session.scalar(select(func.count()).where(Alert.substance_id == row.id, Alert.state.in_(LIVE_STATES))) or 0
     return Side(row=row, detections=detections, organisations=organisations, alerts=alerts)
 
 

@@ -13,10 +13,10 @@ from app.auth.permissions import Action
 from app.auth.sessions import Viewer, requires_form, requires_viewer
 from app.context import AppContext, Context
 from app.curation import merging, service
-from app.intake.form_pages import Issue
 from app.persistence.models import CurationItem, SubstanceEvent
 from app.problems import Problem, from_validation
 from app.web.frame import Crumb, build_frame
+from app.web.issues import Issue
 from app.web.templating import Page
 
 router = APIRouter(include_in_schema=False)

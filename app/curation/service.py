@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from alerts.outbox import DONE, Result, TaskItem
+from alerts.render import iso
 from app.auth import accounts
 from app.auth.permissions import Principal
 from app.chemistry import Chemistry
@@ -20,7 +21,7 @@ from app.context import AppContext
 from app.intake import service as intake
 from app.intake.curated import decisions_for
 from app.intake.resolve import ResolvedSubstance, folded, resolve_at, resolve_report
-from app.intake.rows import Submission, rfc3339
+from app.intake.rows import Submission
 from app.intake.schemas import ReportIn, StructureIn, SubstanceIn
 from app.intake.sold_as import sold_as_of
 from app.intake.substances import substance_row
@@ -68,9 +69,9 @@ def present(item: CurationItem, chemistry: Chemistry) -> dict[str, Any]:
         "substance_id": item.substance_id,
         "class": item.group,
         "note": item.note,
-        "first_seen": rfc3339(item.first_seen),
-        "last_seen": rfc3339(item.last_seen),
-        "decided_at": rfc3339(item.decided_at) if item.decided_at else None,
+        "first_seen": iso(item.first_seen),
+        "last_seen": iso(item.last_seen),
+        "decided_at": iso(item.decided_at) if item.decided_at else None,
     }
 
 

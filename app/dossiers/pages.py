@@ -20,12 +20,12 @@ from app.dossiers.forms import FILLS, MEDIA, Whole, page_picture
 from app.dossiers.records import COLUMNS, PAGE, Record, records_of
 from app.dossiers.values import Fill, Kind
 from app.dossiers.views import WORDS, View, views_of
-from app.intake.form_pages import Issue
 from app.persistence.models import Dossier, Snapshot
 from app.problems import Problem
 from app.substances.search import Sort, search_substances
 from app.web import words
 from app.web.frame import Crumb, build_frame
+from app.web.issues import Issue
 from app.web.templating import Fragment, Page, with_query
 
 router = APIRouter(include_in_schema=False)

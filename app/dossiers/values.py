@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -300,13 +300,3 @@ def figures_of(found: Mapping[str, Any]) -> dict[str, Figure]:
         else:
             figures[key] = Figure(kind=kind, records=tuple(ids[place] for place in row["places"]))
     return figures
-
-
-def values_in(document: Document) -> Iterator[Value]:
-    """Every cell of the document."""
-    for section in document.sections:
-        for block in section.blocks:
-            if isinstance(block, Facts):
-                yield from (value for _, value in block.rows)
-            elif isinstance(block, Table):
-                yield from (value for row in block.rows for value in row)

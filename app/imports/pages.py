@@ -16,10 +16,10 @@ from app.imports.api import MAX_MAPPING, chosen_format, reject_file
 from app.imports.mapping import MappingError
 from app.imports.readers import FileError
 from app.imports.rejects import rejects_of
-from app.intake.form_pages import Issue
 from app.persistence.models import ImportJob, ImportReject
 from app.problems import Problem
 from app.web.frame import Crumb, build_frame
+from app.web.issues import Issue
 from app.web.templating import Fragment, Page
 
 router = APIRouter(include_in_schema=False)

@@ -27,6 +27,7 @@ from app.intake.schemas import SubstanceIn
 from app.problems import FieldError, Problem, from_validation
 from app.web import words
 from app.web.frame import Crumb, build_frame
+from app.web.issues import Issue, WithIssues
 from app.web.templating import Fragment, Page, clock
 from chem.depiction import depict_svg
 from chem.errors import StructureError
@@ -44,26 +45,16 @@ Laboratory = Depends(requires_viewer(Action.REPORT_SEND))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Issue:
-    """A fault with the field it belongs to. `href` leads elsewhere, where the mend is there."""
-
-    field: str
-    text: str
-    href: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SubstancePart:
     number: int
     fields: tuple[FieldSpec, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FormContext:
+class FormContext(WithIssues):
     """What the form shows: values by field, faults by field, the substances' parts."""
 
     values: dict[str, Any]
-    issues: tuple[Issue, ...]
     parts: tuple[SubstancePart, ...]
     sample: tuple[FieldSpec, ...]
     case: tuple[FieldSpec, ...]
@@ -71,9 +62,6 @@ class FormContext:
     more: bool
     token: str
     restored: datetime | None = None  # when the draft was kept that fills the form
-
-    def problem(self, name: str) -> str | None:
-        return next((issue.text for issue in self.issues if issue.field == name), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from alerts.render import iso
 from alerts.values import Scope, SoldAsFacts
 from app.auth.permissions import Principal, tlp_rank
 from app.intake.resolve import ResolvedSubstance
@@ -33,10 +34,6 @@ class Submission:
     historical: bool = False
     import_id: str | None = None
     sold_as: SoldAsFacts | None = None
-
-
-def rfc3339(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def sample_time(report: ReportIn, now: datetime) -> datetime:
@@ -250,7 +247,7 @@ def answer_text(
     """The answer to a report as JSON, from the answers on its substances."""
     return JsonText(
         f'{{"id": "{report_id}", "version": {version}, "state": "active", '
-        f'"lab_reference": {_quoted(submission.report.lab_reference)}, "received_at": "{rfc3339(received_at)}", '
+        f'"lab_reference": {_quoted(submission.report.lab_reference)}, "received_at": "{iso(received_at)}", '
         f'"alerts": {json.dumps(list(alerts))}, "substances": [{", ".join(substances)}]}}'
     )
 

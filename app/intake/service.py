@@ -11,6 +11,7 @@ from typing import Any, cast
 from sqlalchemy import Table, bindparam, func, select
 from sqlalchemy.orm import Session
 
+from alerts.policies import NEW_LABORATORY_REPORTS
 from alerts.values import CaseFacts, DetectionFacts, ReportFacts, Scope, SetMember, SubstanceFacts
 from app.auth.permissions import Principal, tlp_rank
 from app.chemistry import Chemistry
@@ -37,7 +38,6 @@ from app.regions import region_of
 from app.sharing.consent import consent
 from app.sharing.groups import check_own
 
-NEW_LABORATORY_REPORTS = 10
 CURATED_LABELS = ("CLEAR", "GREEN", "AMBER", "AMBER+STRICT")  # analysts, who read the queue, are no recipients of RED
 
 # how many reports of the laboratory there are, as far as it matters; whether an analyst flagged it; whether it used this

@@ -13,7 +13,6 @@ from starlette.responses import RedirectResponse, Response
 from app.auth.permissions import Action
 from app.auth.sessions import MaybeViewer, Viewer, requires_form, requires_viewer
 from app.context import AppContext, Context
-from app.intake.form_pages import Issue
 from app.law import drafts
 from app.law.impact import SETS
 from app.law.loaded import EditionError
@@ -21,6 +20,7 @@ from app.law.pages import LAW, day_of
 from app.persistence.models import Job
 from app.problems import Problem
 from app.web.frame import Crumb, build_frame
+from app.web.issues import Issue
 from app.web.templating import Fragment, Page
 from chem.engine import Engine
 from chem.values import EntryInfo, InstrumentInfo, RuleInfo

@@ -15,9 +15,9 @@ from app.auth.sessions import Viewer, check_token, requires_viewer
 from app.context import AppContext, Context
 from app.notifications import contacts
 from app.notifications.schemas import RosterIn
-from app.notifications.subscription_pages import Issue
 from app.problems import from_validation
 from app.web.frame import Crumb, build_frame
+from app.web.issues import Issue, WithIssues
 from app.web.templating import Page
 
 router = APIRouter(include_in_schema=False, prefix="/contacts")
@@ -31,14 +31,10 @@ Member = Annotated[Viewer, Depends(requires_viewer(Action.SUBSCRIBE))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ContactsContext:
+class ContactsContext(WithIssues):
     lines: tuple[dict[str, Any], ...]
     days: tuple[tuple[str, str], ...]
-    issues: tuple[Issue, ...]
     saved: bool
-
-    def problem(self, name: str) -> str | None:
-        return next((issue.text for issue in self.issues if issue.field == name), None)
 
 
 async def _posted(request: Request) -> FormData:

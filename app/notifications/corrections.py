@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Select, delete, func, select
 from sqlalchemy.orm import Session, joinedload
 
+from alerts.policies import NEW_LABORATORY_REPORTS
 from alerts.render import retracted_texts
 from alerts.triggers import COUNTED_CONFIDENCE, detection_signal, first_detections
 from alerts.values import DetectionFacts, ReportFacts, Scope, SubstanceFacts
@@ -17,7 +18,6 @@ from app.notifications.revisions import current_revision, follow, next_revision,
 from app.persistence.models import Alert, AlertEvidence, AlertKey, Detection, HarmCase, Report, Substance
 
 SCOPES = {"first_global": Scope.WORLD, "first_region": Scope.REGION, "first_country": Scope.COUNTRY}
-NEW_LABORATORY_REPORTS = 10
 WITHDRAWN = "The report it rests on was withdrawn or corrected."
 
 

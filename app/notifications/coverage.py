@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from alerts.policies import ACKNOWLEDGE_WITHIN
 from alerts.render import iso
 from app.auth.permissions import Principal, Role
 from app.notifications import queries
-from app.notifications.escalation import CLOCKS
 from app.persistence.models import Acknowledgement, Alert, Organisation, Subscription, Task
 from app.problems import Problem
 
@@ -73,7 +73,7 @@ def _at(moment: datetime | None) -> str | None:
 
 
 def _overdue(alert: Alert, concerned: bool, acknowledged: datetime | None, now: datetime) -> bool:
-    clock = CLOCKS.get(alert.level)
+    clock = ACKNOWLEDGE_WITHIN.get(alert.level)
     if clock is None or not concerned or acknowledged is not None or alert.state not in ("issued", "updated"):
         return False
     return now > (alert.issued_at or alert.received_at) + clock

@@ -16,6 +16,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from alerts.outbox import DONE, Result, TaskItem
+from alerts.policies import ACKNOWLEDGE_WITHIN
 from app.context import AppContext
 from app.notifications import queries
 from app.notifications.contacts import Recipient, duty_officers, recipients
@@ -23,7 +24,6 @@ from app.notifications.raising import LIVE_STATES
 from app.persistence.models import Alert, AlertRevision, Organisation, Subscription, Task
 from app.persistence.tasks import insert_once, task_values
 
-CLOCKS = {3: timedelta(hours=24), 4: timedelta(hours=4)}
 STEP_AFTER = {3: timedelta(hours=2), 4: timedelta(minutes=30)}
 LAST_STEP = 3
 DECIDE = "decide"
@@ -36,7 +36,7 @@ def start_clocks(session: Session, alert: Alert, revision: AlertRevision, now: d
 
     A country without an authority is told to the operator at once.
     """
-    clock = CLOCKS.get(revision.level)
+    clock = ACKNOWLEDGE_WITHIN.get(revision.level)
     if clock is None or alert.test or revision.state not in LIVE_STATES:
         return 0
     written = 0

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ColumnElement, Text, and_, case, cast, exists, false, func, or_, select
 from sqlalchemy.orm import Session
 
+from alerts.policies import ACKNOWLEDGE_WITHIN
 from app.auth.permissions import Action, Principal, may
 from app.notifications import queries
 from app.persistence.models import Acknowledgement, Alert, AlertApproval, AlertRevision
 from app.web.places import country_name, region_name
 
 ACKNOWLEDGED = "acknowledged"
-CLOCKS = {4: timedelta(hours=4), 3: timedelta(hours=24)}
 LIVE_STATES = ("issued", "updated")
 WITHHELD = "Details withheld: TLP:RED shows to named recipients only"
 
@@ -80,10 +80,10 @@ def _waits(principal: Principal | None) -> ColumnElement[bool]:
     """
     if principal is None:
         return false()
-    live = and_(AlertRevision.level >= min(CLOCKS), AlertRevision.state.in_(LIVE_STATES))
+    live = and_(AlertRevision.level >= min(ACKNOWLEDGE_WITHIN), AlertRevision.state.in_(LIVE_STATES))
     if may(principal, Action.ALERT_ACKNOWLEDGE):
         concerned = or_(
-            cast(AlertRevision.countries, Text).contains(f'"{principal.country}"'), AlertRevision.level == max(CLOCKS)
+            cast(AlertRevision.countries, Text).contains(f'"{principal.country}"'), AlertRevision.level == max(ACKNOWLEDGE_WITHIN)
         )
         return and_(live, Acknowledgement.id.is_(None), concerned)
     if may(principal, Action.ALERT_APPROVE):
@@ -103,7 +103,7 @@ def _select(
     )
     waits = _waits(principal)
     starts = _clock_starts(principal)
-    late = or_(*(and_(AlertRevision.level == level, starts < now - clock) for level, clock in CLOCKS.items()))
+    late = or_(*(and_(AlertRevision.level == level, starts < now - clock) for level, clock in ACKNOWLEDGE_WITHIN.items()))
     chosen = queries.visible(session, principal).select_from(Alert).outerjoin(Acknowledgement, own).where(*conditions)
     return chosen, waits, and_(waits, late)
 
@@ -177,7 +177,7 @@ def _row(
 ) -> AlertRow:
     withheld = is_withheld(principal, alert, revision)
     approver = may(principal, Action.ALERT_APPROVE)
-    open_to_answer = revision.level >= min(CLOCKS) and revision.state in LIVE_STATES and answer is None
+    open_to_answer = revision.level >= min(ACKNOWLEDGE_WITHIN) and revision.state in LIVE_STATES and answer is None
     return AlertRow(
         id=alert.id,
         type=alert.type,
@@ -200,7 +200,7 @@ def _row(
 
 def due_of(principal: Principal | None, alert: Alert, level: int) -> datetime | None:
     """By when this reader's part is wanted; None for levels without a clock."""
-    clock = CLOCKS.get(level)
+    clock = ACKNOWLEDGE_WITHIN.get(level)
     if clock is None:
         return None
     starts = alert.received_at if may(principal, Action.ALERT_APPROVE) else (alert.issued_at or alert.received_at)

@@ -15,9 +15,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from alerts.policies import ACKNOWLEDGE_WITHIN
 from app.auth.tokens import hash_token
 from app.notifications.escalation import stop_clocks
-from app.notifications.inbox import CLOCKS, LIVE_STATES
+from app.notifications.inbox import LIVE_STATES
 from app.persistence.base import new_id
 from app.persistence.models import AcknowledgeLink, Acknowledgement, Alert, AlertRevision, Organisation
 from app.persistence.tasks import insert_once
@@ -66,7 +67,7 @@ def find(session: Session, token: str, now: datetime) -> Linked | None:
             Acknowledgement.alert_id == alert.id, Acknowledgement.org_id == link.org_id, Acknowledgement.kind == "acknowledged"
         )
     ).first()
-    wanted = alert.state in LIVE_STATES and revision.level >= min(CLOCKS)
+    wanted = alert.state in LIVE_STATES and revision.level >= min(ACKNOWLEDGE_WITHIN)
     return Linked(
         link=link,
         alert=alert,

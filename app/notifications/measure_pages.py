@@ -18,11 +18,11 @@ from app.context import AppContext, Context
 from app.notifications import notices, queries
 from app.notifications.naming import substance_named
 from app.notifications.schemas import MeasureIn
-from app.notifications.subscription_pages import Issue
 from app.persistence.models import Measure, Substance
 from app.problems import FieldError, Problem, from_validation
 from app.web import words
 from app.web.frame import Crumb, build_frame
+from app.web.issues import Issue, WithIssues
 from app.web.places import country_name
 from app.web.templating import Page
 
@@ -62,15 +62,11 @@ class ListContext:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewContext:
+class NewContext(WithIssues):
     values: dict[str, str]
-    issues: tuple[Issue, ...]
     about: str | None
     kinds: tuple[str, ...]
     substance: str | None
-
-    def problem(self, name: str) -> str | None:
-        return next((issue.text for issue in self.issues if issue.field == name), None)
 
 
 def _state(measure: Measure, today: date) -> str:

@@ -22,11 +22,11 @@ from app.notifications import notices, queries
 from app.notifications.naming import substance_named
 from app.notifications.raising import RELEASE
 from app.notifications.schemas import TYPES, NoticeIn
-from app.notifications.subscription_pages import Issue
 from app.persistence.models import Organisation, Subscription, Substance
 from app.problems import FieldError, Problem, from_validation
 from app.regions import region_of
 from app.web.frame import Crumb, build_frame
+from app.web.issues import Issue, WithIssues
 from app.web.places import country_name
 from app.web.templating import Page
 
@@ -52,17 +52,13 @@ class Recipients:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NoticeContext:
+class NoticeContext(WithIssues):
     values: dict[str, str]
-    issues: tuple[Issue, ...]
     recipients: Recipients | None
     types: tuple[str, ...]
     labels: tuple[str, ...]
     country_fixed: bool
     left: int
-
-    def problem(self, name: str) -> str | None:
-        return next((issue.text for issue in self.issues if issue.field == name), None)
 
 
 def recipients(session: Session, principal: Principal, wish: NoticeIn, substance: Substance | None) -> Recipients:

@@ -11,12 +11,12 @@ from sqlalchemy.orm import Session
 from alerts.channels.smtp import SmtpChannel
 from alerts.mail import measure_reminder, message_id_of, reminder_message
 from alerts.outbox import Result, TaskItem
+from alerts.policies import ACKNOWLEDGE_WITHIN
 from alerts.render import country_name
 from alerts.values import AlertView, Reader
 from app.context import AppContext
 from app.notifications import links, queries
 from app.notifications.contacts import recipients
-from app.notifications.escalation import CLOCKS
 from app.notifications.mailing import NO_RELAY, identity_of, link_of, sent
 from app.notifications.raising import LIVE_STATES
 from app.persistence.models import Alert, AlertRevision, Measure, Organisation, Person, Substance, Task
@@ -63,7 +63,7 @@ def _alert(context: AppContext, channel: SmtpChannel, task: TaskItem) -> Result:
         to=to,
         at=now,
         message_id=message_id_of(task.id, identity),
-        overdue_by=_span(now - ((alert.issued_at or alert.received_at) + CLOCKS.get(revision.level, timedelta(0)))),
+        overdue_by=_span(now - ((alert.issued_at or alert.received_at) + ACKNOWLEDGE_WITHIN.get(revision.level, timedelta(0)))),
         acknowledge=link_of(context, token) if token else None,
     )
     return sent(channel, message)

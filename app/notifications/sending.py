@@ -15,12 +15,11 @@ from alerts.channels.smtp import SmtpChannel
 from alerts.channels.webhook import WebhookChannel
 from alerts.errors import ChannelError
 from alerts.outbox import Result, TaskItem
-from alerts.policies import Detail, detail_for, reader_covered
+from alerts.policies import ACKNOWLEDGE_WITHIN, Detail, detail_for, reader_covered
 from alerts.values import Reader
 from app.context import AppContext
 from app.notifications import links, mailing, queries
 from app.notifications.bodies import Subject, body_row, load_subject, view_for
-from app.notifications.escalation import CLOCKS
 from app.notifications.fanout import message_id, sequence_group
 from app.notifications.secrets import SecretBox, live_secrets
 from app.persistence.models import Body, Organisation, Subscription, Task
@@ -75,7 +74,7 @@ def deliver_handler(
 def _link(context: AppContext, task: TaskItem, outgoing: _Outgoing) -> str | None:
     """The token of a link that acknowledges, for an authority that is asked to; None where nothing is asked."""
     revision, subscription = outgoing.subject.revision, outgoing.subscription
-    if subscription.role != "authority" or revision.level not in CLOCKS or revision.msg_type == "Cancel":
+    if subscription.role != "authority" or revision.level not in ACKNOWLEDGE_WITHIN or revision.msg_type == "Cancel":
         return None
     token = links.token_of(context.secret, task.id)
     with context.database.write() as session:

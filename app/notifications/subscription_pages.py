@@ -25,6 +25,7 @@ from app.problems import FieldError, Problem, from_validation
 from app.regions import REGIONS
 from app.web import words
 from app.web.frame import Crumb, build_frame
+from app.web.issues import Issue, WithIssues
 from app.web.places import country_name, region_name
 from app.web.templating import Page
 
@@ -41,13 +42,6 @@ FIELDS = {"/filter/countries": "countries", "/filter/substances": "substances", 
 
 Subscriber = Annotated[Viewer, Depends(requires_viewer(Action.SUBSCRIBE))]
 SubscribersForm = Annotated[Viewer, Depends(requires_form(Action.SUBSCRIBE))]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Issue:
-    field: str
-    text: str
-    href: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +74,8 @@ class PreviewLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewContext:
+class NewContext(WithIssues):
     values: dict[str, Any]
-    issues: tuple[Issue, ...]
     preview: Preview | None
     lines: tuple[PreviewLine, ...]
     sentence: str
@@ -90,9 +83,6 @@ class NewContext:
     types: tuple[str, ...]
     regions: tuple[tuple[str, str], ...]
     mail: bool
-
-    def problem(self, name: str) -> str | None:
-        return next((issue.text for issue in self.issues if issue.field == name), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

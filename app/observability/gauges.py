@@ -10,11 +10,10 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.notifications.escalation import CLOCKS
+from alerts.policies import ACKNOWLEDGE_WITHIN
+from app.notifications.inbox import LIVE_STATES
 from app.persistence.models import Acknowledgement, Alert, CurationItem, ImportJob, Subscription, Task
 from app.persistence.session import Database
-
-LIVE = ("issued", "updated")
 
 
 class Installation(Collector):
@@ -68,17 +67,17 @@ def _alerts(session: Session, now: datetime) -> list[Metric]:
     """Alerts that ask for an acknowledgement and have none from anybody, and those whose time for it is over."""
     rows = session.execute(
         select(Alert.level, Alert.issued_at).where(
-            Alert.level.in_(CLOCKS),
-            Alert.state.in_(LIVE),
+            Alert.level.in_(ACKNOWLEDGE_WITHIN),
+            Alert.state.in_(LIVE_STATES),
             Alert.test.is_(False),
             ~Alert.acknowledgements.any(Acknowledgement.kind == "acknowledged"),
         )
     ).all()
-    waiting = dict.fromkeys(CLOCKS, 0)
+    waiting = dict.fromkeys(ACKNOWLEDGE_WITHIN, 0)
     overdue = dict(waiting)
     for level, issued in rows:
         waiting[level] += 1
-        overdue[level] += issued is not None and now - issued > CLOCKS[level]
+        overdue[level] += issued is not None and now - issued > ACKNOWLEDGE_WITHIN[level]
     return [
         _family("nps_alerts_unacknowledged", "Alerts of levels 3 and 4 that nobody acknowledged", ("level",),
                 (((str(level),), n) for level, n in waiting.items())),

@@ -14,13 +14,13 @@ from app.audit.verify import Verification, verify
 from app.auth.permissions import Action, may
 from app.auth.sessions import Viewer, requires_form, requires_viewer
 from app.context import AppContext, Context
-from app.intake.form_pages import Issue
 from app.operations.desk import ABSENT, Desk, cancel, desk, send_again
 from app.operations.doctor import Finding, of_database
 from app.persistence.models import AuditEntry, AuditSeal, Task
 from app.problems import Problem
 from app.web import words
 from app.web.frame import Crumb, build_frame
+from app.web.issues import Issue
 from app.web.templating import Page, span, with_query
 
 router = APIRouter(include_in_schema=False)

@@ -16,7 +16,7 @@ from app.screening.inputs import FORMATS, Source, format_of, read_items
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from app.screening.run import Outcome, ScreenOptions
+    from app.screening.run import Outcome, Progress, ScreenOptions
 
 
 @click.command()
@@ -94,13 +94,7 @@ def screen(
         again = "; the same command with --resume goes on" if output is not None and out in RESUMABLE else ""
         click.echo(f"\nInterrupted{again}.", err=True)
         sys.exit(130)
-    if progress is not None:
-        progress.end(outcome)
-    if certificate is not None:
-        certificate.write_bytes(_certificate(options, outcome, file))
-    click.echo(json.dumps({"coverage": outcome.coverage}, ensure_ascii=False), err=True)
-    if outcome.errors:
-        sys.exit(1)
+    _end(options, outcome, progress, certificate, file)
 
 
 def _ids(text: str | None) -> tuple[str, ...] | None:
@@ -144,6 +138,11 @@ def _on_cluster(
     except KeyboardInterrupt:
         click.echo("\nInterrupted; the same command with --resume goes on.", err=True)
         sys.exit(130)
+    _end(options, outcome, progress, certificate, file)
+
+
+def _end(options: ScreenOptions, outcome: Outcome, progress: Progress | None, certificate: Path | None, file: str) -> None:
+    """What every screen ends with: the certificate, the coverage as the last line, and the exit status."""
     if progress is not None:
         progress.end(outcome)
     if certificate is not None:

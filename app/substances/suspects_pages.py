@@ -11,12 +11,12 @@ from starlette.responses import Response
 from app.auth.permissions import Action
 from app.auth.sessions import Viewer, requires_viewer
 from app.context import Context
-from app.intake.form_pages import Issue
 from app.problems import Problem
 from app.substances import suspects as listed
 from app.substances.suspects import ADDUCTS, MOST_PPM, Suspect
 from app.substances.suspects_api import adduct_of
 from app.web.frame import Crumb, build_frame
+from app.web.issues import Issue
 from app.web.templating import Page
 
 router = APIRouter(include_in_schema=False)

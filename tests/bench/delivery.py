@@ -23,7 +23,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import httpx
 import uvicorn
@@ -42,6 +41,7 @@ from app.worker import run_until_stopped
 from tests.bench.figures import figure
 from tests.bench.imports import databases, empty
 from tests.bench.receivers import Receivers, receivers
+from tests.faults.parts import harmful_report
 
 RATES = (2.5, 50.0)
 SECONDS = float(os.environ.get("NPS_BENCH_SECONDS", "20"))
@@ -57,20 +57,6 @@ def settings_of(url: str, folder: Path) -> Settings:
     return Settings(
         DATABASE_URL=url, NPS_DATA_DIR=folder, NPS_SECRET_KEY=SECRET, NPS_RATE_LIMIT=0, EGRESS_ALLOW="127.0.0.1/32:*"
     )  # fmt: skip
-
-
-def report(number: int) -> dict[str, Any]:
-    """A death: an alert of its own, whatever was reported before."""
-    return {
-        "lab_reference": f"L-{number}",
-        "sample": {"country": "DE", "date_sampled": f"{datetime.now(UTC):%Y-%m}", "context": "biological"},
-        "substances": [
-            {"structure": {"smiles": "CCC(=O)N(c1ccc(F)cc1)C1CCN(CCc2ccccc2)CC1"}, "techniques": ["gc-ms", "nmr"],
-             "reference_material": "certified", "isomers_excluded": "yes", "abundance": "primary"},
-        ],
-        "cases": [{"seriousness": "death", "role": "sole_cause", "exposure_evidence": "biological"}],
-        "tlp": "GREEN",
-    }  # fmt: skip
 
 
 class Scene:
@@ -129,7 +115,7 @@ async def send(
 
     async def one(http: httpx.AsyncClient, number: int) -> None:
         before = time.monotonic()
-        answer = await http.post("/v1/reports", json=report(number))
+        answer = await http.post("/v1/reports", json=harmful_report(f"L-{number}"))
         at = time.monotonic()
         answer.raise_for_status()
         took.append(at - before)
