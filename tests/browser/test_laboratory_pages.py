@@ -10,9 +10,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Visit
-from tests.browser.test_report_form import desk, no_sideways_scroll, no_violations, opened
+from tests.browser.test_report_form import no_sideways_scroll, no_violations, opened
 
-__all__ = ["desk"]  # the fixture of the whole service with its real chemistry
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser test_laboratory_pages")]
 ANALYST = "analyst@example.org"
 PATHS = (
