@@ -113,6 +113,8 @@ def sqlite_library() -> ctypes.CDLL | None:
 def watched(folder: Path, library: ctypes.CDLL) -> Iterator[Disk]:
     """A disk that keeps a journal of the databases in this folder while the block runs."""
     disk = Disk(folder.resolve())
+    for found in sorted(path for path in disk.folder.iterdir() if path.is_file()):  # what lay there before is on the disk
+        disk.events += [("write", found.name, 0, found.read_bytes()), ("fsync", found.name, 0, b"")]
     libc = ctypes.CDLL(None, use_errno=True)
     library.sqlite3_vfs_find.restype = ctypes.POINTER(_Vfs)
     vfs = library.sqlite3_vfs_find(b"unix")

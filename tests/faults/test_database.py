@@ -17,6 +17,7 @@ from sqlalchemy.exc import OperationalError
 from app.persistence import migrations
 from app.persistence.models import Alert, Report, Task
 from app.persistence.session import Database
+from tests.databases import ready
 from tests.faults.disk import Disk, sqlite_library, watched
 from tests.faults.parts import (
     Mould,
@@ -50,6 +51,7 @@ def library() -> Any:
 
 @pytest.fixture
 def disk(library: Any, tmp_path: Path) -> Iterator[Disk]:
+    ready(Database(f"sqlite:///{tmp_path / 'nps.sqlite'}"))
     with watched(tmp_path, library) as disk:
         yield disk
 

@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from tests.conftest import Service
 from tests.hostile.generated import Ask, asks, send
 
+# Hypothesis looks at the one random state of the process, which threads of the service draw from meanwhile
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning")
 EXAMPLES = int(os.environ.get("NPS_HOSTILE", "300"))
 QUICK = settings(
     max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,

@@ -28,14 +28,19 @@ from app.worker import Worker
 ROOT = Path(__file__).parents[3]
 WORKER = textwrap.dedent(
     """
+    import signal
     import sys
     from app.context import AppContext
     from app.persistence.session import Database
     from app.settings import Settings
-    from app.worker import run_until_stopped
+    from app.worker import Worker
 
     settings = Settings(DATABASE_URL=sys.argv[1], EGRESS_ALLOW="127.0.0.1/32:*", NPS_SECRET_KEY="test key")
-    run_until_stopped(AppContext(settings=settings, database=Database(sys.argv[1]), secret=b"k" * 32, chemistry=None))
+    context = AppContext(settings=settings, database=Database(sys.argv[1]), secret=b"k" * 32, chemistry=None)
+    worker = Worker(context, schedule=False)  # the jobs of the clock are not what is killed here
+    signal.signal(signal.SIGTERM, lambda *_: worker.end())
+    worker.run()
+    context.database.dispose()
     """
 )
 

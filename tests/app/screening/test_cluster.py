@@ -30,7 +30,7 @@ LINES = [f"{'C' * (n % 30 + 1)}N(C)C(C)C(=O)c1ccccc1 {MARK}-{n}" for n in range(
 @pytest.fixture(scope="module")
 def two_workers() -> Iterator[LocalCluster]:
     with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=logging.CRITICAL
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL
     ) as made:
         yield made
 
