@@ -16,9 +16,10 @@ from app import problems
 from app.audit import api as audit_api
 from app.audit.traced import Traced
 from app.auth.doors import check_doors
+from app.auth.throttle import SignInThrottle
 from app.body import LimitBody
 from app.chemistry import Chemistry
-from app.context import AppContext
+from app.context import AppContext, Context
 from app.curation import api as curation_api
 from app.dossiers import api as dossiers_api
 from app.imports import api as imports_api
@@ -81,37 +82,51 @@ def build_context(settings: Settings, *, chemistry: Chemistry | None = None, che
 
 def create_app(settings: Settings, *, context: AppContext | None = None, run_worker: bool = False) -> FastAPI:
     """The service as an ASGI application. With `run_worker`, alerts are carried by a worker in this process."""
-    context = context or build_context(settings)
+    app = assemble(settings.base_url)
+    attach(app, context or build_context(settings), run_worker=run_worker)
+    return app
 
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        worker = Worker(context) if run_worker else None
-        follower = Follower(context)
-        follower.start()
-        if settings.egress_allow:
-            log.warning("EGRESS_ALLOW lets deliveries reach: %s", ", ".join(f"{n}:{p or '*'}" for n, p in settings.egress_allow))
-        if worker is not None:
-            worker.start()
-        # the first structure of the day should not wait for a process to start
-        threading.Thread(target=context.chemistry.warm, name="nps-warm", daemon=True).start()
-        yield
-        if worker is not None:
-            worker.stop()
-        follower.stop()
-        context.structures.close()
-        context.chemistry.close()
-        context.database.dispose()
 
+def attach(app: FastAPI, context: AppContext, *, run_worker: bool = False) -> None:
+    """Give an assembled application its context, before its lifespan begins; what it had before must have ended."""
+    app.state.context = context
+    app.state.run_worker = run_worker
+    app.state.sign_in_throttle = SignInThrottle(context.database, context.secret)
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    context: AppContext = app.state.context
+    worker = Worker(context) if app.state.run_worker else None
+    follower = Follower(context)
+    follower.start()
+    allowed = context.settings.egress_allow
+    if allowed:
+        log.warning("EGRESS_ALLOW lets deliveries reach: %s", ", ".join(f"{n}:{p or '*'}" for n, p in allowed))
+    if worker is not None:
+        worker.start()
+    # the first structure of the day should not wait for a process to start
+    threading.Thread(target=context.chemistry.warm, name="nps-warm", daemon=True).start()
+    yield
+    if worker is not None:
+        worker.stop()
+    follower.stop()
+    context.structures.close()
+    context.chemistry.close()
+    context.database.dispose()
+
+
+def assemble(base_url: str) -> FastAPI:
+    """Every route, header and error page of a service at this address, without a context. Raises DoorError as `check_doors`."""
     app = FastAPI(
         title="NPS Early Warning",
         version="1",
         description=DESCRIPTION,
-        lifespan=lifespan,
+        lifespan=_lifespan,
         redoc_url=None,
         docs_url=None,
         responses=problems.responses(),
     )
-    app.state.context = context
     app.add_middleware(LimitBody)
     app.add_middleware(Traced)
     for module in (
@@ -131,20 +146,20 @@ def create_app(settings: Settings, *, context: AppContext | None = None, run_wor
         notifications_api,
     ):
         app.include_router(module.router)
-    _health(app, context)
-    render = install_pages(app, context)
-    problems.install(app, base_url=settings.base_url, page=render)
+    _health(app)
+    render = install_pages(app, https=base_url.startswith("https://"))
+    problems.install(app, base_url=base_url, page=render)
     check_doors(app)
     return app
 
 
-def _health(app: FastAPI, context: AppContext) -> None:
+def _health(app: FastAPI) -> None:
     @app.get("/healthz", tags=["health"], summary="The process answers")
     def healthz() -> dict[str, str]:
         return {"status": "ok"}
 
     @app.get("/readyz", tags=["health"], summary="The database answers and is migrated")
-    def readyz() -> JSONResponse:
+    def readyz(context: Context) -> JSONResponse:
         with context.database.read() as session:
             session.execute(text("SELECT 1"))
         at_head = migrations.current(context.database.engine) == migrations.head(context.database.engine)

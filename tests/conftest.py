@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from fastapi import FastAPI
 from hypothesis import settings as hypothesis_settings
 from sqlalchemy import text
 from starlette.testclient import TestClient
@@ -18,7 +19,7 @@ from starlette.testclient import TestClient
 from app.auth import accounts
 from app.chemistry import Chemistry
 from app.context import AppContext
-from app.main import create_app
+from app.main import assemble, attach
 from app.persistence.models import Organisation
 from app.persistence.session import Database
 from app.settings import Settings
@@ -27,6 +28,8 @@ from tests.databases import postgres_copy, ready
 hypothesis_settings.register_profile("suite", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("suite")
 
+# assembled applications that no test is using: putting all routes together takes longer than most tests
+IDLE: list[FastAPI] = []
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 
@@ -138,7 +141,9 @@ def make_service(chemistry: Chemistry, tmp_path: Path) -> Iterator[Callable[[str
         )  # fmt: skip
         clock = Clock()
         context = AppContext(settings=settings, database=database, secret=settings.secret(), chemistry=chemistry, now=clock)
-        client = TestClient(create_app(settings, context=context), raise_server_exceptions=False)
+        app = IDLE.pop() if IDLE else assemble(settings.base_url)
+        attach(app, context)
+        client = TestClient(app, raise_server_exceptions=False)
         client.__enter__()
         made.append(client)
         return Service(client, context, clock)
@@ -146,6 +151,7 @@ def make_service(chemistry: Chemistry, tmp_path: Path) -> Iterator[Callable[[str
     yield make
     for client in made:
         client.__exit__(None, None, None)
+        IDLE.append(cast("FastAPI", client.app))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from app import problems
 from app.chemistry import Answer, Identified, Question
 from app.context import AppContext
+from app.main import attach
 from app.persistence.models import ServiceState
 from app.persistence.session import Database
 from app.settings import Settings
@@ -165,8 +166,8 @@ def make_site(
             session.add(ServiceState(key="demo", value={"seed": 1}))
     context = AppContext(settings=settings, database=database, secret=b"s" * 32, chemistry=FakeChemistry(), now=Clock())
     app = FastAPI()
-    app.state.context = context
-    problems.install(app, base_url=base_url, page=install(app, context))
+    problems.install(app, base_url=base_url, page=install(app, https=base_url.startswith("https://")))
+    attach(app, context)
     return app
 
 

@@ -8,8 +8,6 @@ from starlette.responses import RedirectResponse, Response
 from app.auth import account_pages, admin_pages
 from app.auth import pages as auth_pages
 from app.auth.sessions import SignInNeeded
-from app.auth.throttle import SignInThrottle
-from app.context import AppContext
 from app.countries import pages as country_pages
 from app.curation import merge_pages as curation_merge_pages
 from app.curation import pages as curation_pages
@@ -75,14 +73,13 @@ ROUTERS = (
 )
 
 
-def install(app: FastAPI, context: AppContext) -> PageRenderer:
+def install(app: FastAPI, *, https: bool) -> PageRenderer:
     """Adds headers, static files and pages; gives the renderer for `app.problems.install(..., page=...)`."""
     static.manifest()  # read now, so that a missing file stops the start and no request
     charts.warm_up()
-    app.state.sign_in_throttle = SignInThrottle(context.database, context.secret)
     for router in ROUTERS:
         app.include_router(router)
-    app.add_middleware(SecurityHeaders, https=context.settings.base_url.startswith("https://"))
+    app.add_middleware(SecurityHeaders, https=https)
 
     @app.exception_handler(SignInNeeded)
     def _sign_in(request: Request, error: SignInNeeded) -> Response:

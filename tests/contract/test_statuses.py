@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from app.main import create_app
 from tests.conftest import Service
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
@@ -23,8 +22,7 @@ def served(service: Service) -> tuple[str, uvicorn.Server, threading.Thread]:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    app = create_app(service.context.settings, context=service.context)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(service.client.app, host="127.0.0.1", port=port, log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 20
