@@ -42,7 +42,7 @@ from chem.normalise import (
 from chem.parsing import parse
 from chem.positional import load_isomer_rule
 from chem.rules import Rule, load_rules
-from chem.schedules import Instrument, load_instrument
+from chem.schedules import Entry, Instrument, load_instrument
 from chem.sketches import Sketch, sketch
 from chem.timing import InForce, in_force
 from chem.values import (
@@ -69,6 +69,19 @@ from chem.verdicts import assessment_of_set, in_order, order_of, status_of
 _SURENESS = (TextStatus.READ, TextStatus.RECALLED, TextStatus.PARTIAL, TextStatus.UNKNOWN)
 
 
+def _once(counterions: CounterIons) -> Callable[[str, int, Entry], Substance]:
+    """`shipped_substance` that examines a structure once, however many instruments list it."""
+    found: dict[tuple[str, bool], Substance] = {}
+
+    def substance(smiles: str, row: int, entry: Entry) -> Substance:
+        asked = smiles, entry.as_is
+        if asked not in found:
+            found[asked] = shipped_substance(counterions, smiles, row, entry)
+        return found[asked]
+
+    return substance
+
+
 class Engine:
     """Chemistry and law of the shipped data. Safe to share between threads; a pickle of it loads the same
     data again.
@@ -89,9 +102,7 @@ class Engine:
         self._extra = extra
         self._editions = editions
         self.version = f"normalisation {NORMALISATION_VERSION}, catalog {catalog_version}, RDKit {rdkit.__version__}"
-        self._listed = ListedIndex(
-            self._instruments, lambda smiles, row, entry: shipped_substance(counterions, smiles, row, entry)
-        )
+        self._listed = ListedIndex(self._instruments, _once(counterions))
         self._examiner = Examiner(counterions, self._listed, self._gravity)
         self._derivatives = Derivatives(self._listed, self._instruments)
         self._rules = tuple(rules)

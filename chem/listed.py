@@ -209,7 +209,7 @@ def _index(
                 mol=substance.mol,
                 key=identity.parent_inchikey,
                 formula=identity.formula,
-                tautomer_hash=tautomer_hash(substance.mol),
+                tautomer_hash=identity.tautomer_hash or tautomer_hash(substance.mol),
                 cover=_cover(substance, entry.stereo),
                 pairs=frozenset(pairs),
                 excepted=excepted.get(entry.name, frozenset()),

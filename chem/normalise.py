@@ -126,7 +126,8 @@ def load_counterions() -> CounterIons:
             if not value:
                 raise DataError(path.name, row, f"{key} is empty")
         mol = structure_of(path.name, row, record["smiles"])
-        flat = Chem.MolToSmiles(neutralise(clean(mol), [])[0], isomericSmiles=False)
+        plain = mol if takes_fast_path(mol) else neutralise(clean(mol), [])[0]
+        flat = Chem.MolToSmiles(plain, isomericSmiles=False)
         if flat in kinds:
             raise DataError(path.name, row, f"same fragment as {kinds[flat][0]}")
         kinds[flat] = (record["name"], record["kind"])
