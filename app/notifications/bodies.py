@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session, joinedload
 
 from alerts.policies import Detail, reader_covered, view_key
@@ -26,36 +26,52 @@ class Subject:
     earlier: list[AlertRevision]
 
 
-def load_subject(session: Session, alert_id: str, number: int) -> Subject:
-    alert = session.scalars(select(Alert).where(Alert.id == alert_id).options(joinedload(Alert.substance))).one()
-    revisions = session.scalars(
-        select(AlertRevision)
-        .where(AlertRevision.alert_id == alert_id, AlertRevision.revision <= number)
-        .order_by(AlertRevision.revision)
-    ).all()
-    evidence = queries.evidence_of(session, [alert_id]).get(alert_id, [])
-    return Subject(alert, revisions[-1], evidence, list(revisions[:-1]))
+_REVISIONS = (
+    select(AlertRevision)
+    .where(AlertRevision.alert_id.in_(bindparam("alerts", expanding=True)))
+    .order_by(AlertRevision.alert_id, AlertRevision.revision)
+)
+_ALERTS = select(Alert).where(Alert.id.in_(bindparam("alerts", expanding=True))).options(joinedload(Alert.substance))
 
 
-def body_row(
-    subject: Subject,
-    reader: Reader,
-    detail: Detail,
-    kind: str,
-    *,
-    view_only: Iterable[str] = (),
-) -> tuple[str, dict[str, Any] | None]:
-    """The view this reader gets and the row that keeps its bytes; no row where the view is among `view_only`."""
+def load_subjects(session: Session, wanted: Sequence[tuple[str, int]]) -> list[Subject]:
+    """The subjects of these pairs of an alert and a revision, in their order. Three queries, however many."""
+    ids = sorted({alert_id for alert_id, _ in wanted})
+    alerts = {alert.id: alert for alert in session.scalars(_ALERTS, {"alerts": ids})}
+    revisions: dict[str, list[AlertRevision]] = {}
+    for row in session.scalars(_REVISIONS, {"alerts": ids}):
+        revisions.setdefault(row.alert_id, []).append(row)
+    evidence = queries.evidence_of(session, ids)
+    found = []
+    for alert_id, number in wanted:
+        *earlier, revision = (row for row in revisions[alert_id] if row.revision <= number)
+        found.append(Subject(alerts[alert_id], revision, evidence.get(alert_id, []), earlier))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """What one reader gets of a revision: `key` names the view, and all readers with the same key get the same bytes."""
+
+    subject: Subject
+    view: AlertView
+    kind: str
+    key: str
+
+    def row(self) -> dict[str, Any]:
+        """The row that keeps the bytes of this view."""
+        revision = self.subject.revision
+        body = webhook_body(self.kind, revision.sent_at, alert_document(self.view))
+        return {"alert_id": revision.alert_id, "revision": revision.revision, "view": self.key, "content": body}
+
+
+def rendering(subject: Subject, reader: Reader, detail: Detail, kind: str) -> Rendering:
+    """The view of this reader, named but not written out yet."""
     view = view_for(subject, reader, detail, kind)
-    alert, revision = subject.alert, subject.revision
-    names = reader.role in queries.NAMED_FOR
-    key = view_key(kind, detail, view.evidence, names=names)
+    key = view_key(kind, detail, view.evidence, names=reader.role in queries.NAMED_FOR)
     if kind != "alert.issued":
         key = f"{key}:{','.join(str(row['revision']) for row in view.references)}"[:80]
-    if key in set(view_only):
-        return key, None
-    body = webhook_body(kind, revision.sent_at, alert_document(view))
-    return key, {"alert_id": alert.id, "revision": revision.revision, "view": key, "content": body}
+    return Rendering(subject, view, kind, key)
 
 
 def reader_sees(revision: AlertRevision, alert: Alert, reader: Reader) -> bool:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from alerts.outbox import DONE, Result, TaskItem
@@ -22,7 +23,7 @@ from app.notifications import queries
 from app.notifications.contacts import Recipient, duty_officers, recipients
 from app.notifications.raising import LIVE_STATES
 from app.persistence.models import Alert, AlertRevision, Organisation, Subscription, Task
-from app.persistence.tasks import insert_once, task_values
+from app.persistence.tasks import insert_all_once, insert_once, task_values
 
 STEP_AFTER = {3: timedelta(hours=2), 4: timedelta(minutes=30)}
 LAST_STEP = 3
@@ -39,23 +40,25 @@ def start_clocks(session: Session, alert: Alert, revision: AlertRevision, now: d
     clock = ACKNOWLEDGE_WITHIN.get(revision.level)
     if clock is None or alert.test or revision.state not in LIVE_STATES:
         return 0
-    written = 0
-    authorities = session.scalars(
-        select(Organisation.id).where(
-            Organisation.kind == "authority", Organisation.country.in_(revision.countries), Organisation.test.is_(False)
-        )
-    ).all()
-    for org_id in authorities:
-        written += _clock(session, alert, revision.level, org_id, 1, now + clock, now)
+    authorities = session.scalars(_AUTHORITIES, {"countries": list(revision.countries)}).all()
+    rows = [_clock(alert, revision.level, org_id, 1, now + clock, now) for org_id in authorities]
     if revision.countries and not authorities:
-        written += _clock(session, alert, revision.level, NO_AUTHORITY, LAST_STEP, now, now)
+        rows.append(_clock(alert, revision.level, NO_AUTHORITY, LAST_STEP, now, now))
     if revision.audience == "country":
-        written += _clock(session, alert, revision.level, DECIDE, LAST_STEP, alert.received_at + clock, now)
-    return written
+        rows.append(_clock(alert, revision.level, DECIDE, LAST_STEP, alert.received_at + clock, now))
+    return insert_all_once(session, Task, rows)
 
 
-def _clock(session: Session, alert: Alert, level: int, whom: str, step: int, at: datetime, now: datetime) -> bool:
-    values = task_values(
+_AUTHORITIES = select(Organisation.id).where(
+    Organisation.kind == "authority",
+    Organisation.country.in_(bindparam("countries", expanding=True)),
+    Organisation.test.is_(False),
+)
+
+
+def _clock(alert: Alert, level: int, whom: str, step: int, at: datetime, now: datetime) -> dict[str, Any]:
+    """The row of a clock."""
+    return task_values(
         topic="escalate",
         key=f"{alert.id}:{whom}:{level}:{step}",
         lane="escalate",
@@ -64,7 +67,6 @@ def _clock(session: Session, alert: Alert, level: int, whom: str, step: int, at:
         now=now,
         run_at=at,
     )
-    return insert_once(session, Task, values)
 
 
 def stop_clocks(session: Session, alert_id: str, org_id: str, now: datetime) -> None:
@@ -104,7 +106,8 @@ def escalate_handler(context: AppContext) -> Callable[[TaskItem], Result]:
             told = duty_officers(session, now) if step == LAST_STEP else recipients(session, whom, now, step=step)
             _remind(session, alert, told, f"{whom}:{task.payload['level']}:{step}", now)
             if step < LAST_STEP:
-                _clock(session, alert, task.payload["level"], whom, step + 1, now + STEP_AFTER[task.payload["level"]], now)
+                after = now + STEP_AFTER[task.payload["level"]]
+                insert_once(session, Task, _clock(alert, task.payload["level"], whom, step + 1, after, now))
         return DONE
 
     return handle

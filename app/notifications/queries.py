@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, false, func, or_, select, true
+from sqlalchemy import ColumnElement, and_, bindparam, exists, false, func, or_, select, true
 from sqlalchemy.orm import Session, aliased, joinedload
 
 from alerts.policies import evidence_for, highest_tlp
@@ -87,16 +87,19 @@ def facts_of(alert: Alert, revision: AlertRevision, substance: Substance | None)
     )
 
 
+_EVIDENCE = (
+    select(AlertEvidence.alert_id, AlertEvidence.case_id, Report.id, Report.org_id, Report.country, Report.tlp)
+    .join(Report, Report.id == AlertEvidence.report_id)
+    .where(AlertEvidence.alert_id.in_(bindparam("alerts", expanding=True)), Report.state == "active")
+    .order_by(AlertEvidence.alert_id, Report.received_at, Report.id)
+)
+
+
 def evidence_of(session: Session, alert_ids: Iterable[str]) -> dict[str, list[Evidence]]:
     """The evidence under each of these alerts, oldest report first. Harm cases count as AMBER at least; withdrawn reports are
     left out.
     """
-    rows = session.execute(
-        select(AlertEvidence.alert_id, AlertEvidence.case_id, Report.id, Report.org_id, Report.country, Report.tlp)
-        .join(Report, Report.id == AlertEvidence.report_id)
-        .where(AlertEvidence.alert_id.in_(list(alert_ids)), Report.state == "active")
-        .order_by(AlertEvidence.alert_id, Report.received_at, Report.id)
-    )
+    rows = session.execute(_EVIDENCE, {"alerts": list(alert_ids)})
     found: dict[str, list[Evidence]] = {}
     for alert_id, case_id, report_id, org_id, country, tlp in rows:
         label = highest_tlp((tlp, "AMBER")) if case_id is not None else tlp

@@ -6,9 +6,8 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from alerts.channels.smtp import SmtpChannel
@@ -19,7 +18,7 @@ from alerts.policies import ACKNOWLEDGE_WITHIN, Detail, detail_for, reader_cover
 from alerts.values import Reader
 from app.context import AppContext
 from app.notifications import links, mailing, queries
-from app.notifications.bodies import Subject, body_row, load_subject, view_for
+from app.notifications.bodies import Rendering, Subject, load_subjects, rendering
 from app.notifications.fanout import message_id, sequence_group
 from app.notifications.secrets import SecretBox, live_secrets
 from app.persistence.models import Body, Organisation, Subscription, Task
@@ -50,14 +49,14 @@ def deliver_handler(
             outgoing = _prepare(session, task)
             if isinstance(outgoing, Result):
                 return outgoing
+            found = rendering(outgoing.subject, outgoing.reader, outgoing.detail, outgoing.kind)
             webhook = outgoing.subscription.channel == "webhook"
-            content, fresh = _stored(session, outgoing) if webhook else (None, None)
+            content = _stored(session, found) if webhook else None
         target = outgoing.subscription.target or ""
-        if outgoing.subscription.channel == "email":
-            view = view_for(outgoing.subject, outgoing.reader, outgoing.detail, outgoing.kind)
+        if not webhook:
             token = _link(context, task, outgoing)
-            return mailing.send_alert(context, mail, task, view, outgoing.kind, target, outgoing.earlier, token)
-        body = content if content is not None else _store(context, fresh)
+            return mailing.send_alert(context, mail, task, found.view, outgoing.kind, target, outgoing.earlier, token)
+        body = content if content is not None else _store(context, found)
         now = context.now()
         receipt = channel.send(target, message_id(task.id), body, live_secrets(outgoing.subscription, box, now), now)
         return Result(
@@ -85,58 +84,63 @@ def _link(context: AppContext, task: TaskItem, outgoing: _Outgoing) -> str | Non
     return token
 
 
-def _stored(session: Session, outgoing: _Outgoing) -> tuple[bytes | None, dict[str, Any] | None]:
-    """The stored bytes of this view, and the row to store where they were not."""
-    key, row = body_row(outgoing.subject, outgoing.reader, outgoing.detail, outgoing.kind)
-    revision = outgoing.subject.revision
-    stored = select(Body.content).where(Body.alert_id == revision.alert_id, Body.revision == revision.revision, Body.view == key)
-    return session.scalar(stored), row
+_BODY = select(Body.content).where(
+    Body.alert_id == bindparam("alert"), Body.revision == bindparam("revision"), Body.view == bindparam("view")
+)
 
 
-def _store(context: AppContext, row: dict[str, Any] | None) -> bytes:
+def _stored(session: Session, found: Rendering) -> bytes | None:
+    """The stored bytes of this view; None where they were not written out yet."""
+    revision = found.subject.revision
+    asked = {"alert": revision.alert_id, "revision": revision.revision, "view": found.key}
+    content: bytes | None = session.scalar(_BODY, asked)
+    return content
+
+
+def _store(context: AppContext, found: Rendering) -> bytes:
     """Keep the bytes of this view, unless another worker just did: every attempt sends the same."""
-    assert row is not None
     with context.database.write() as session:
-        insert_once(session, Body, row)
-        return session.scalars(
-            select(Body.content).where(
-                Body.alert_id == row["alert_id"], Body.revision == row["revision"], Body.view == row["view"]
-            )
-        ).one()
+        insert_once(session, Body, found.row())
+        content = _stored(session, found)
+    assert content is not None
+    return content
+
+
+_ENDPOINT = (
+    select(Subscription, Organisation)
+    .join(Organisation, Organisation.id == Subscription.org_id)
+    .where(Subscription.id == bindparam("subscription"))
+)
+_SENT_BEFORE = (
+    select(Task.id)
+    .where(Task.seq_group == bindparam("group"), Task.seq_no < bindparam("number"), Task.state == "done")
+    .order_by(Task.seq_no)
+)
 
 
 def _prepare(session: Session, task: TaskItem) -> _Outgoing | Result:
     payload = task.payload
-    row = session.execute(
-        select(Subscription, Organisation)
-        .join(Organisation, Organisation.id == Subscription.org_id)
-        .where(Subscription.id == payload["subscription"])
-    ).first()
+    row = session.execute(_ENDPOINT, {"subscription": payload["subscription"]}).first()
     if row is None or row[0].deleted_at is not None:
         return Result(outcome="cancelled", error="the endpoint was deleted")
     subscription, org = row
     if subscription.state != "active" or subscription.target is None:
         return Result(outcome="parked", error=f"the endpoint is {subscription.state}")
-    subject = load_subject(session, payload["alert"], payload["revision"])
+    (subject,) = load_subjects(session, [(payload["alert"], payload["revision"])])
     reader = queries.reader_of_subscription(subscription, org)
     facts = queries.facts_of(subject.alert, subject.revision, subject.alert.substance)
     cancels = subject.revision.msg_type == "Cancel"
     detail = detail_for(facts, reader, subscription.detail) or ("thin" if cancels else None)
     if detail is None or not reader_covered(facts, reader):
         return Result(outcome="cancelled", error="the endpoint no longer holds the label of this alert")
-    earlier = session.scalars(
-        select(Task.id)
-        .where(
-            Task.seq_group == sequence_group(subscription.id, subject.alert.id),
-            Task.seq_no < subject.revision.revision,
-            Task.state == "done",
-        )
-        .order_by(Task.seq_no)
-    ).all()
+    earlier: list[str] = []
+    if subject.earlier:
+        asked = {"group": sequence_group(subscription.id, subject.alert.id), "number": subject.revision.revision}
+        earlier = list(session.scalars(_SENT_BEFORE, asked))
     if cancels and not earlier:
         return Result(outcome="cancelled", error="retracted before anything was sent")
     kind = "alert.retracted" if cancels else "alert.updated" if earlier else "alert.issued"
-    return _Outgoing(subscription, subject, reader, detail, kind, list(earlier))
+    return _Outgoing(subscription, subject, reader, detail, kind, earlier)
 
 
 def ping_handler(context: AppContext, channel: WebhookChannel, box: SecretBox) -> Callable[[TaskItem], Result]:

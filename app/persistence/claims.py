@@ -12,62 +12,51 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import Integer, Table, bindparam, exists, func, or_, select, text, update
+from sqlalchemy import Integer, bindparam, exists, func, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from alerts.outbox import LANE_LIMIT, LEASE_SECONDS, TaskItem
 from app.persistence.models import Subscription, Task
 from app.persistence.session import Database
-from app.persistence.tasks import BATCH
+from app.persistence.tasks import BATCH, IN_TURN, TASK
 
 LANE_LOCKS = 0x4E5053  # the space of this service's advisory locks on lanes
-UNFINISHED = ("ready", "leased", "parked")
 QUARANTINE_AT = 3
 POISON_AT = 8
 LANE_LIMITS = {"publish": 1, "fanout": 4, "evaluate": 2, "import": 1, "curate": 1, "rescreen": 1}
 QUARANTINE_WAIT = timedelta(seconds=30)
 LOOK_EVERY = timedelta(seconds=1)  # for expired leases, suspects and probes, none of which is a matter of milliseconds
 
-_TASK = cast(Table, Task.__table__)
-_EARLIER = _TASK.alias("earlier")
-
 _DUE = select(
     or_(
-        exists().where(_TASK.c.state == "ready", _TASK.c.run_at <= bindparam("now")),
-        exists().where(_TASK.c.state == "leased", _TASK.c.lease_until < bindparam("now")),
+        exists().where(TASK.c.state == "ready", TASK.c.run_at <= bindparam("now")),
+        exists().where(TASK.c.state == "leased", TASK.c.lease_until < bindparam("now")),
         exists().where(Subscription.breaker == "open", Subscription.state == "active", Subscription.probe_at <= bindparam("now")),
     )
 )
-_LEASED = select(_TASK.c.lane, func.count()).where(_TASK.c.state == "leased").group_by(_TASK.c.lane)
-_LEASED_IN = _LEASED.where(_TASK.c.lane.in_(bindparam("lanes", expanding=True)))
+_LEASED = select(TASK.c.lane, func.count()).where(TASK.c.state == "leased").group_by(TASK.c.lane)
+_LEASED_IN = _LEASED.where(TASK.c.lane.in_(bindparam("lanes", expanding=True)))
 _NEXT = (
-    select(_TASK.c.id, _TASK.c.lane)
+    select(TASK.c.id, TASK.c.lane)
     .where(
-        _TASK.c.state == "ready",
-        _TASK.c.run_at <= bindparam("now"),
-        _TASK.c.lane.not_in(bindparam("full", expanding=True)),
-        _TASK.c.id.not_in(bindparam("picked", expanding=True)),
-        _TASK.c.crashes < QUARANTINE_AT,
-        or_(
-            _TASK.c.seq_group.is_(None),
-            ~exists().where(
-                _EARLIER.c.seq_group == _TASK.c.seq_group,
-                _EARLIER.c.seq_no < _TASK.c.seq_no,
-                _EARLIER.c.state.in_(UNFINISHED),
-            ),
-        ),
+        TASK.c.state == "ready",
+        TASK.c.run_at <= bindparam("now"),
+        TASK.c.lane.not_in(bindparam("full", expanding=True)),
+        TASK.c.id.not_in(bindparam("picked", expanding=True)),
+        TASK.c.crashes < QUARANTINE_AT,
+        IN_TURN,
     )
-    .order_by(_TASK.c.priority.desc(), _TASK.c.run_at, _TASK.c.id)
+    .order_by(TASK.c.priority.desc(), TASK.c.run_at, TASK.c.id)
     .limit(bindparam("most", type_=Integer))
 )
 _LOCK_LANES = text(
     "SELECT lane FROM unnest(CAST(:lanes AS text[])) AS lane WHERE pg_try_advisory_xact_lock(:space, hashtext(lane))"
 )
 _FREE_ROWS = (
-    select(_TASK.c.id)
-    .where(_TASK.c.id.in_(bindparam("ids", expanding=True)), _TASK.c.state == bindparam("was"))
+    select(TASK.c.id)
+    .where(TASK.c.id.in_(bindparam("ids", expanding=True)), TASK.c.state == bindparam("was"))
     .with_for_update(skip_locked=True)
 )
 _LEASE_VALUES = {
@@ -76,14 +65,14 @@ _LEASE_VALUES = {
     "lease_token": bindparam("token"),
     "lease_until": bindparam("until"),
 }
-_GIVEN = (_TASK.c.id, _TASK.c.topic, _TASK.c.key, _TASK.c.lane, _TASK.c.payload, _TASK.c.attempts, _TASK.c.crashes)
+_GIVEN = (TASK.c.id, TASK.c.topic, TASK.c.key, TASK.c.lane, TASK.c.payload, TASK.c.attempts, TASK.c.crashes)
 _LEASE_SQLITE = (
-    update(_TASK)
-    .where(_TASK.c.id.in_(bindparam("ids", expanding=True)), _TASK.c.state == bindparam("was"))
+    update(TASK)
+    .where(TASK.c.id.in_(bindparam("ids", expanding=True)), TASK.c.state == bindparam("was"))
     .values(_LEASE_VALUES)
     .returning(*_GIVEN)
 )
-_LEASE_SERVER = update(_TASK).where(_TASK.c.id.in_(_FREE_ROWS)).values(_LEASE_VALUES).returning(*_GIVEN)
+_LEASE_SERVER = update(TASK).where(TASK.c.id.in_(_FREE_ROWS)).values(_LEASE_VALUES).returning(*_GIVEN)
 
 
 class Claims:

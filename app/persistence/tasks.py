@@ -5,18 +5,29 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Table, select, update
+from sqlalchemy import Integer, Table, bindparam, exists, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
+from alerts.outbox import TaskItem
 from app.persistence.base import Base, new_id
 from app.persistence.models import Subscription, Task
 from app.persistence.trail import note_row
 
 PRIORITY_PING = 9
+UNFINISHED = ("ready", "leased", "parked")
+TASK = cast(Table, Task.__table__)
+_EARLIER = TASK.alias("earlier")
+# a task of a sequence waits until those before it are finished
+IN_TURN = or_(
+    TASK.c.seq_group.is_(None),
+    ~exists().where(
+        _EARLIER.c.seq_group == TASK.c.seq_group, _EARLIER.c.seq_no < TASK.c.seq_no, _EARLIER.c.state.in_(UNFINISHED)
+    ),
+)
 BATCH = 100
 _UNTRAILED = {"trail": False}  # noted here, where it is known whether a row was made
 
@@ -84,6 +95,39 @@ def task_values(
         "crashes": 0,
         "created_at": now,
     }
+
+
+_SIBLINGS = (
+    select(TASK.c.id, TASK.c.payload)
+    .where(
+        TASK.c.topic == bindparam("topic"),
+        TASK.c.lane == bindparam("lane"),
+        TASK.c.state == "ready",
+        TASK.c.run_at <= bindparam("now"),
+        TASK.c.attempts == 0,
+        TASK.c.crashes == 0,
+        IN_TURN,
+    )
+    .order_by(TASK.c.priority.desc(), TASK.c.run_at, TASK.c.id)
+    .limit(bindparam("most", type_=Integer))
+    .with_for_update(skip_locked=True, of=TASK)
+)
+_END_SIBLINGS = update(TASK).where(TASK.c.id.in_(bindparam("ids", expanding=True))).values(state="done", done_at=bindparam("now"))
+
+
+def take_along(session: Session, task: TaskItem, now: datetime, *, most: int = BATCH) -> list[dict[str, Any]]:
+    """Payloads of tasks of the same lane that are due too, to be done in this transaction and ended by it, first due first.
+
+    None that failed before, and none beside a task that did: what cannot be done is then tried by itself.
+    """
+    if task.crashes or task.attempts:
+        return []
+    asked = {"topic": task.topic, "lane": task.lane, "now": now, "most": most}
+    connection = session.connection()
+    rows = connection.execute(_SIBLINGS, asked).all()
+    if rows:
+        connection.execute(_END_SIBLINGS, {"ids": [row.id for row in rows], "now": now})
+    return [row.payload for row in rows]
 
 
 def park_lane(session: Session, lane: str) -> None:

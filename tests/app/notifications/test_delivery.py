@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from alerts.values import Scope
 from app.notifications import service
+from app.persistence.models import FeedItem, Task
+from app.persistence.tasks import insert_once, task_values
+from app.worker import Worker
 
 
 def test_a_first_detection_reaches_a_subscriber_signed(
@@ -110,3 +114,42 @@ def test_withdrawing_the_only_report_retracts_where_it_went_out(
     again = store_report(lab, substance, first_in=Scope.COUNTRY)
     assert again != [alert_id]
     assert len(again) == 1
+
+
+def test_a_flood_is_fanned_out_and_published_together_and_a_bad_task_alone(
+    client: TestClient, context: Any, world: Any, receivers: Any, subscribe: Any, store_report: Any
+) -> None:
+    """Tasks of a lane that are due go along in one transaction; one that cannot be done holds up none of them."""
+    receiver, worker = receivers(), Worker(context, schedule=False)
+    worker.start()
+    subscribe(world.key(world.org("authority")), receiver, tlp_max="AMBER")
+    worker.stop()
+    raised = []
+    for number in range(12):
+        raised += store_report(world.lab, world.substance(f"s{number}", group="other"), first_in=Scope.COUNTRY)
+    with context.database.write() as session:  # names no alert
+        bad = {"alert": "01JD0000000000000000000000", "revision": 1}
+        values = task_values(topic="fanout", key="bad.1", lane="fanout", priority=1, payload=bad, now=context.now())
+        insert_once(session, Task, values)
+    busy = Worker(context, schedule=False)
+
+    worked = busy.run_due()
+
+    with context.database.read() as session:
+        states = dict(session.execute(select(Task.key, Task.state).where(Task.topic == "fanout")).tuples())
+        feed = session.execute(select(FeedItem.seq, FeedItem.alert_id).order_by(FeedItem.seq)).all()
+    assert states.pop("bad.1") == "ready"
+    assert set(states.values()) == {"done"}
+    assert sorted(alert for _, alert in feed) == sorted(raised)
+    assert [seq for seq, _ in feed] == list(range(1, len(raised) + 1))
+    assert {request.document["data"]["id"] for request in receiver.of_type()} == set(raised)
+    assert len(receiver.of_type()) == len(raised)
+    # a delivery each; publishing in one go; fanning out one by one at the most, beside the bad task
+    assert len(raised) + 2 <= worked <= 2 * len(raised) + 4
+
+
+def test_alerts_go_along_with_the_one_that_was_claimed(context: Any, world: Any, store_report: Any) -> None:
+    for number in range(12):
+        store_report(world.lab, world.substance(f"s{number}", group="other"), first_in=Scope.COUNTRY)
+    worked = Worker(context, schedule=False).run_due()
+    assert worked <= 4  # fanned out, published, and the evaluation that is due
