@@ -136,7 +136,7 @@ def test_a_flood_is_fanned_out_and_published_together_and_a_bad_task_alone(
     worked = busy.run_due()
 
     with context.database.read() as session:
-        states = dict(session.execute(select(Task.key, Task.state).where(Task.topic == "fanout")).tuples())
+        states = {row.key: row.state for row in session.execute(select(Task.key, Task.state).where(Task.topic == "fanout"))}
         feed = session.execute(select(FeedItem.seq, FeedItem.alert_id).order_by(FeedItem.seq)).all()
     assert states.pop("bad.1") == "ready"
     assert set(states.values()) == {"done"}
