@@ -40,7 +40,7 @@ from app.notifications.reminders import remind_handler
 from app.notifications.sending import deliver_handler, ping_handler
 from app.notifications.telling import tell_handler
 from app.observability.metrics import TASK_SECONDS
-from app.persistence.listener import Listener
+from app.persistence.listener import Listener, Watcher
 from app.persistence.models import Task
 from app.persistence.outbox import SqlOutbox
 from app.persistence.rollups import fold_all
@@ -153,6 +153,8 @@ class Worker:
                 scheduler.start()
             if not self._context.database.is_sqlite:
                 Listener(self._context.database.url, self.wake, self._stopping).start()
+            elif self._thread is None and (path := self._context.database.path) is not None:
+                Watcher(str(path), self.wake, self._stopping).start()
             folding = threading.Thread(target=self._fold, name="nps-fold", daemon=True)
             folding.start()
             self.loop.run()

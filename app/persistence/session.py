@@ -152,12 +152,15 @@ class Database:
         return self.engine.dialect.name == "sqlite"
 
     @property
+    def path(self) -> Path | None:
+        """The file of the embedded database; None where the database is a server or in memory."""
+        name = make_url(self.url).database
+        return Path(name) if self.is_sqlite and name and name != ":memory:" else None
+
+    @property
     def worker_lock(self) -> Path | None:
         """The file whose holder works on the embedded database; None where the database is a server or in memory."""
-        path = make_url(self.url).database
-        if not self.is_sqlite or not path or path == ":memory:":
-            return None
-        return Path(path).with_name(Path(path).name + ".worker-lock")
+        return self.path and self.path.with_name(self.path.name + ".worker-lock")
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -1,7 +1,7 @@
 """How soon an alert reaches its receivers, how many a second go out, and whether bad receivers hold up good ones.
 
-* SQLite, the service with its worker in one process: from the 201 of a report to the first byte at the receiver, at 2.5 and
-  50 reports a second, each of which raises an alert (a death), by the monotonic clock that processes share.
+* SQLite, the service with its worker in one process, then with a process each: from the 201 of a report to the first byte at
+  the receiver, at 2.5 and 50 reports a second, each of which raises an alert (a death), by the monotonic clock that processes share.
 * PostgreSQL, four worker processes: deliveries a second against a bare httpx loop that connects anew and posts the same bytes
   to the same receiver.
 * SQLite: the 99th percentile of 20 healthy receivers beside three bad ones, against the same 23 all healthy; paired runs.
@@ -86,12 +86,15 @@ class Scene:
 
 
 @contextmanager
-def service(url: str, folder: Path) -> Iterator[str]:
-    """The service with its worker as a process; its address."""
+def service(url: str, folder: Path, *, apart: bool = False) -> Iterator[str]:
+    """The service as a process with its worker in it, or `apart` in a process of its own; its address."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "-m", "tests.bench.delivery", "serve", url, str(folder), str(port)])
+    command = [sys.executable, "-m", "tests.bench.delivery"]
+    processes = [subprocess.Popen([*command, "serve-only" if apart else "serve", url, str(folder), str(port)])]
+    if apart:
+        processes.append(subprocess.Popen([*command, "work", url, str(folder)]))
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(600):
@@ -102,8 +105,10 @@ def service(url: str, folder: Path) -> Iterator[str]:
                 time.sleep(0.1)
         yield address
     finally:
-        process.terminate()
-        process.wait(60)
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait(60)
 
 
 async def send(
@@ -149,30 +154,37 @@ def collect(found: Receivers, expected: set[str], endpoints: int, *, patience: f
 
 
 def latency(url: str, folder: Path) -> None:
-    with receivers(1) as found:
-        scene = Scene(url)
-        with service(url, folder) as address:
-            scene.subscribe(address, found.urls)
-            asyncio.run(send(address, scene.lab, 5, 6, 900_000))  # processes and caches start with these
-            for start, rate in enumerate(RATES, 1):
-                answered, took = asyncio.run(send(address, scene.lab, rate, SECONDS, start * 1_000_000))
-                first = collect(found, set(answered), 1, patience=120)
-                waits = [first[alert, 0] - at for alert, at in answered.items() if (alert, 0) in first]
-                middle, last = statistics.median(waits), percentile(waits, 0.99)
-                half = sorted(answered, key=lambda alert: answered[alert])[len(answered) // 2 :]
-                later = statistics.median(first[alert, 0] - answered[alert] for alert in half)
-                print(
-                    f"sqlite, {rate:g} reports/s for {SECONDS:.0f} s: 201 to first byte p50 {1000 * middle:.0f} ms, "
-                    f"p99 {1000 * last:.0f} ms (aims {1000 * MEDIAN_AIM:.0f} and {1000 * P99_AIM:.0f}); "
-                    f"second half p50 {1000 * later:.0f} ms; "
-                    f"{len(waits)} of {len(answered)} alerts; POST p50 {1000 * statistics.median(took):.0f} ms, "
-                    f"p99 {1000 * percentile(took, 0.99):.0f} ms",
-                    flush=True,
-                )
-                for name, value, aim in (("p50", middle, MEDIAN_AIM), ("p99", last, P99_AIM)):
-                    said = f"201 to first byte {name}, sqlite, {rate:g} reports/s"
-                    figure("delivery", said, 1000 * value, "ms", f"<= {1000 * aim:.0f}")
-        scene.database.dispose()
+    for apart in (False, True):
+        how = "worker apart" if apart else "worker within"
+        with receivers(1) as found:
+            scene = Scene(url)
+            with service(url, folder, apart=apart) as address:
+                scene.subscribe(address, found.urls)
+                asyncio.run(send(address, scene.lab, 5, 6, 900_000))  # processes and caches start with these
+                for start, rate in enumerate(RATES, 1):
+                    answered, took = asyncio.run(send(address, scene.lab, rate, SECONDS, start * 1_000_000))
+                    first = collect(found, set(answered), 1, patience=120)
+                    told(how, rate, answered, took, first)
+            scene.database.dispose()
+
+
+def told(how: str, rate: float, answered: dict[str, float], took: Sequence[float], first: dict[tuple[str, int], float]) -> None:
+    """Print and keep the figures of one rate."""
+    waits = [first[alert, 0] - at for alert, at in answered.items() if (alert, 0) in first]
+    middle, last = statistics.median(waits), percentile(waits, 0.99)
+    half = sorted(answered, key=lambda alert: answered[alert])[len(answered) // 2 :]
+    later = statistics.median(first[alert, 0] - answered[alert] for alert in half)
+    print(
+        f"sqlite, {how}, {rate:g} reports/s for {SECONDS:.0f} s: 201 to first byte p50 {1000 * middle:.0f} ms, "
+        f"p99 {1000 * last:.0f} ms (aims {1000 * MEDIAN_AIM:.0f} and {1000 * P99_AIM:.0f}); "
+        f"second half p50 {1000 * later:.0f} ms; "
+        f"{len(waits)} of {len(answered)} alerts; POST p50 {1000 * statistics.median(took):.0f} ms, "
+        f"p99 {1000 * percentile(took, 0.99):.0f} ms",
+        flush=True,
+    )
+    for name, value, aim in (("p50", middle, MEDIAN_AIM), ("p99", last, P99_AIM)):
+        said = f"201 to first byte {name}, sqlite, {how}, {rate:g} reports/s"
+        figure("delivery", said, 1000 * value, "ms", f"<= {1000 * aim:.0f}")
 
 
 def flood(database: Database, endpoints: Sequence[str], count: int) -> None:
@@ -304,7 +316,7 @@ def _child(what: str, url: str, folder: Path, port: str = "") -> None:
     if what == "work":
         run_until_stopped(context)
     else:
-        app = create_app(settings, context=context, run_worker=True)
+        app = create_app(settings, context=context, run_worker=what == "serve")
         uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="error", access_log=False)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from sqlalchemy import select, update
 from alerts.outbox import DONE, DeliveryLoop, Result, TaskItem
 from alerts.retry import RetryPolicy
 from app.auth import accounts
+from app.persistence.listener import Watcher
 from app.persistence.models import Attempt, Subscription, Task
 from app.persistence.outbox import SqlOutbox
 from app.persistence.session import Database
@@ -345,3 +349,18 @@ def test_a_store_keeps_to_the_policy_it_was_given(any_database: Database, clock:
         box.finish(task, REFUSED)
         clock.forward(seconds=1)
     assert box.task(task_id).state == "dead"
+
+
+def test_a_worker_apart_hears_of_a_commit_to_the_embedded_database(tmp_path: Path) -> None:
+    path = tmp_path / "seen.sqlite"
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE t (n INTEGER)")
+    heard, stopping = threading.Semaphore(0), threading.Event()
+    Watcher(str(path), heard.release, stopping).start()
+    assert heard.acquire(timeout=20)  # as it begins to look
+    other.execute("INSERT INTO t VALUES (1)")
+    other.commit()
+    assert heard.acquire(timeout=20)
+    assert not heard.acquire(timeout=0.2)  # and not again without another commit
+    stopping.set()
+    other.close()
