@@ -1,7 +1,7 @@
 """How soon an alert reaches its receivers, how many a second go out, and whether bad receivers hold up good ones.
 
 * SQLite, the service with its worker in one process, then with a process each: from the 201 of a report to the first byte at
-  the receiver, at 2.5 and 50 reports a second, each of which raises an alert (a death), by the monotonic clock that processes share.
+  the receiver, at 2.5 and 50 reports a second, each of which raises an alert (a death), by the clock that processes share.
 * PostgreSQL, four worker processes: deliveries a second against a bare httpx loop that connects anew and posts the same bytes
   to the same receiver.
 * SQLite: the 99th percentile of 20 healthy receivers beside three bad ones, against the same 23 all healthy; paired runs.
