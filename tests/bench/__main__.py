@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.bench import figures
 
-BENCHES = ("chem", "screening", "cluster", "imports", "intake", "signals", "delivery", "pages")
+BENCHES = ("chem", "screening", "cluster", "imports", "intake", "signals", "delivery", "pages", "scale")
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ from app.persistence.session import Database
 from app.persistence.tasks import task_values
 from app.settings import Settings
 from app.worker import run_until_stopped
-from tests.bench.figures import figure
+from tests.bench.figures import figure, growth
 from tests.bench.imports import databases, empty
 from tests.bench.receivers import Receivers, receivers
 from tests.faults.parts import harmful_report
@@ -228,45 +228,49 @@ def bare(urls: Sequence[str], seconds: float) -> float:
 
 
 def rate(url: str, folder: Path) -> None:
-    ratios = []
+    """Deliveries a second against the bare loop, then with ten times as many waiting."""
+    ratios, paces = [], []
     with receivers(LANES) as found:
         for _ in range(RUNS):
-            scene = Scene(url)
-            with service(url, folder) as address:
-                endpoints = scene.subscribe(address, found.urls)
             floor = bare(found.urls, 5)
-            flood(scene.database, endpoints, DELIVERIES)
-            found.receipts()
-            workers = [
-                subprocess.Popen([sys.executable, "-m", "tests.bench.delivery", "work", url, str(folder)]) for _ in range(WORKERS)
-            ]
-            at: list[float] = []
-            try:
-                while len(at) < DELIVERIES:
-                    at += [row[1] for row in found.receipts()]
-                    time.sleep(0.1)
-            finally:
-                for worker in workers:
-                    worker.terminate()
-                for worker in workers:
-                    worker.wait(60)
-            at.sort()
-            # while all four run: from the 200th to the last but 200th
-            pace = (len(at) - 400) / (at[-200] - at[200])
-            with scene.database.read() as session:
-                done = session.scalar(select(func.count()).select_from(Task).where(Task.topic == "deliver", Task.state == "done"))
-                open_breakers = session.scalar(
-                    select(func.count()).select_from(Subscription).where(Subscription.breaker != "closed")
-                )
-            scene.database.dispose()
-            ratios.append(pace / floor)
+            paces.append(pace_of(url, folder, found, DELIVERIES))
+            ratios.append(paces[-1] / floor)
             print(
-                f"postgresql, {WORKERS} workers, {LANES} receivers: {pace:,.0f} deliveries/s, bare loop {floor:,.0f}: "
-                f"{pace / floor:.2f} (aim {RATIO_AIM}); {len(at)} receipts, {done} done, {open_breakers} breakers open",
+                f"postgresql, {WORKERS} workers, {LANES} receivers: {paces[-1]:,.0f} deliveries/s, bare loop {floor:,.0f}: "
+                f"{ratios[-1]:.2f} (aim {RATIO_AIM})",
                 flush=True,
             )
+        many = pace_of(url, folder, found, 10 * DELIVERIES)
     said = f"deliveries/s of {WORKERS} workers on postgresql to a bare loop"
     figure("delivery", said, statistics.median(ratios), aim=f">= {RATIO_AIM}")
+    growth("delivery", "deliveries a second with so many waiting", statistics.median(paces), many)
+
+
+def pace_of(url: str, folder: Path, found: Receivers, waiting: int) -> float:
+    """Deliveries a second of four workers over the first of so many that wait, while all four run."""
+    scene = Scene(url)
+    with service(url, folder) as address:
+        endpoints = scene.subscribe(address, found.urls)
+    flood(scene.database, endpoints, waiting)
+    found.receipts()
+    command = [sys.executable, "-m", "tests.bench.delivery", "work", url, str(folder)]
+    workers = [subprocess.Popen(command) for _ in range(WORKERS)]
+    at: list[float] = []
+    try:
+        while len(at) < DELIVERIES:
+            at += [row[1] for row in found.receipts()]
+            time.sleep(0.1)
+    finally:
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.wait(60)
+    with scene.database.read() as session:
+        open_breakers = session.scalar(select(func.count()).select_from(Subscription).where(Subscription.breaker != "closed"))
+    scene.database.dispose()
+    assert not open_breakers, f"{open_breakers} breakers opened"
+    at = sorted(at)[:DELIVERIES]
+    return (len(at) - 400) / (at[-200] - at[200])
 
 
 def bad(url: str, folder: Path) -> None:
