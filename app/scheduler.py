@@ -143,6 +143,11 @@ def tick_handler(context: AppContext) -> Callable[[TaskItem], Result]:
 
     def handle(task: TaskItem) -> Result:
         now = context.now()
+        if task.payload["job"] == "snapshot":
+            day = datetime.fromisoformat(task.payload["nominal"]).date() - timedelta(days=1)
+            for labels in sorted(set(LABELS.values())):
+                make(context.database, day, labels, now)
+            return DONE
         with context.database.write() as session:
             match task.payload["job"]:
                 case "heartbeat":
@@ -151,10 +156,6 @@ def tick_handler(context: AppContext) -> Callable[[TaskItem], Result]:
                     enqueue_digests(session, task.payload["nominal"], now)
                 case "evaluate":
                     enqueue_daily(session, datetime.fromisoformat(task.payload["nominal"]), now)
-                case "snapshot":
-                    day = datetime.fromisoformat(task.payload["nominal"]).date() - timedelta(days=1)
-                    for labels in sorted(set(LABELS.values())):
-                        make(session, day, labels, now)
                 case "lags":
                     enqueue_lags(session, now)
                 case "housekeeping":

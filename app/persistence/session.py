@@ -22,6 +22,7 @@ from app.persistence.base import dump_json
 BUSY_TIMEOUT_MS = 10_000
 SERVER_POOL = 10  # with the overflow 15 a process: an API and four workers stay under the 100 that PostgreSQL allows by default
 IDLE_IN_TRANSACTION_MS = 15_000  # no transaction waits for anything but the database
+PATIENT_MS = 600_000  # but one that only reads holds nobody up
 
 
 class DurabilityError(Exception):
@@ -163,9 +164,14 @@ class Database:
         return self.path and self.path.with_name(self.path.name + ".worker-lock")
 
     @contextmanager
-    def read(self) -> Iterator[Session]:
-        """A session for reading; nothing is committed. Restricted rows read in it on somebody's behalf are written down first."""
+    def read(self, *, patient: bool = False) -> Iterator[Session]:
+        """A session for reading; nothing is committed. Restricted rows read in it on somebody's behalf are written down first.
+
+        `patient` is for long work between two queries: PostgreSQL would otherwise end a transaction that stands still.
+        """
         with self._read() as session:
+            if patient and not self.is_sqlite:
+                session.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {PATIENT_MS}"))
             yield session
             read = trail.reads_of(session)
         if read is not None:

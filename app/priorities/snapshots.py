@@ -16,6 +16,7 @@ from app.auth.permissions import Principal, Role
 from app.context import AppContext
 from app.persistence.base import new_id
 from app.persistence.models import Snapshot
+from app.persistence.session import Database
 from app.persistence.tasks import insert_once
 from app.priorities.gathering import gather
 from app.priorities.ranking import Facts, Find, Harm, Ranking, Subject, Weights, rank
@@ -51,16 +52,15 @@ def unpacked(content: bytes) -> Facts:
     )
 
 
-def make(session: Session, cutoff: date, labels: Sequence[str], now: datetime) -> Snapshot:
-    """The snapshot of a day, made now where there is none."""
+def make(database: Database, cutoff: date, labels: Sequence[str], now: datetime) -> Snapshot:
+    """The snapshot of a day, made now where there is none. Its facts are gathered and packed before a write begins."""
     wanted = ",".join(labels)
-    found = session.scalars(select(Snapshot).where(Snapshot.cutoff == cutoff, Snapshot.labels == wanted)).first()
-    if found is not None:
-        return found
-    return _store(session, cutoff, wanted, gather(session, cutoff, labels), now)
-
-
-def _store(session: Session, cutoff: date, labels: str, facts: Facts, now: datetime) -> Snapshot:
+    query = select(Snapshot).where(Snapshot.cutoff == cutoff, Snapshot.labels == wanted)
+    with database.read(patient=True) as session:
+        found = session.scalars(query).first()
+        if found is not None:
+            return found
+        facts = gather(session, cutoff, labels)
     counts = {
         "substances": len(facts.subjects),
         "detections": sum(f.confirmed + f.probable for f in facts.finds),
@@ -69,11 +69,12 @@ def _store(session: Session, cutoff: date, labels: str, facts: Facts, now: datet
         "tests": sum(facts.tested.values()),
     }
     values = {
-        "id": new_id(), "cutoff": cutoff, "labels": labels, "digest": facts.digest(), "counts": counts,
+        "id": new_id(), "cutoff": cutoff, "labels": wanted, "digest": facts.digest(), "counts": counts,
         "facts": packed(facts), "made_at": now,
     }  # fmt: skip
-    insert_once(session, Snapshot, values)
-    return session.scalars(select(Snapshot).where(Snapshot.cutoff == cutoff, Snapshot.labels == labels)).one()
+    with database.write() as session:
+        insert_once(session, Snapshot, values)
+        return session.scalars(query).one()
 
 
 def snapshot_for(context: AppContext, principal: Principal, wanted: str | None) -> Snapshot | None:
@@ -88,14 +89,7 @@ def snapshot_for(context: AppContext, principal: Principal, wanted: str | None) 
 
 def snapshot_with(context: AppContext, labels: Sequence[str]) -> Snapshot:
     """The snapshot of yesterday over rows with these labels, made where there is none."""
-    with context.database.read() as session:
-        cutoff = context.now().date() - timedelta(days=1)
-        found = session.scalars(select(Snapshot).where(Snapshot.cutoff == cutoff, Snapshot.labels == ",".join(labels))).first()
-        if found is not None:
-            return found
-        facts = gather(session, cutoff, labels)  # read before the lock of a write is held
-    with context.database.write() as session:
-        return _store(session, cutoff, ",".join(labels), facts, context.now())
+    return make(context.database, context.now().date() - timedelta(days=1), labels, context.now())
 
 
 def latest(session: Session, principal: Principal, limit: int = 30) -> list[Snapshot]:

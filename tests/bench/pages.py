@@ -90,9 +90,8 @@ def site(url: str, folder: Path, size: Size) -> Iterator[Site]:
         there = connection.scalar(text("SELECT count(*) FROM organisation"))
     if not there:
         fill(database, size)
-        with database.write() as session:
-            for labels in sorted(set(LABELS.values())):
-                make(session, END.replace(day=END.day - 1), labels, NOW)
+        for labels in sorted(set(LABELS.values())):
+            make(database, END.replace(day=END.day - 1), labels, NOW)
     with database.engine.connect() as connection:
         print(f"{size.detections:,}: made in {time.perf_counter() - began:,.0f} s; {counted(connection)}", flush=True)
     settings = Settings(DATABASE_URL=url, NPS_DATA_DIR=folder, NPS_SECRET_KEY="for the benchmark only", NPS_RATE_LIMIT=0)

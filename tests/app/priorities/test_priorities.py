@@ -78,8 +78,7 @@ def test_a_snapshot_gives_the_same_bytes_when_the_data_have_changed(filled: Serv
 
 def test_the_gathered_facts_give_what_the_formulas_by_hand_give(filled: Service) -> None:
     now = filled.context.now()
-    with filled.context.database.write() as session:
-        facts = unpacked(make(session, now.date(), ("CLEAR", "GREEN", "AMBER"), now).facts)
+    facts = unpacked(make(filled.context.database, now.date(), ("CLEAR", "GREEN", "AMBER"), now).facts)
     expected = scores(asdict(facts), under_control=False)
     for row in rank(facts, Weights()).rows:
         assert (row.prevalence, row.persistence, *row.harm) == pytest.approx(expected[row.id], abs=1e-5)
