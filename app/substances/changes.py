@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Integer, and_, case, cast, func, literal, select, union_all
+from sqlalchemy import ColumnElement, Integer, ScalarSelect, and_, case, cast, func, literal, select
 from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal
@@ -54,65 +54,48 @@ def recent_changes(session: Session, principal: Principal | None, *, now: dateti
     since = now - timedelta(days=days)
     home = principal.country if principal else ""
     shown = and_(readable_detections(principal), Detection.relation == "parent", Detection.confidence.in_(SHOWN_CONFIDENCES))
-    row = session.execute(
-        select(
-            func.count(),
-            func.count(Detection.country.distinct()),
-            func.coalesce(func.sum(case((Detection.country == home, 1), else_=0)), 0),
-        ).where(shown, Detection.received_at >= since)
-    ).one()
-    lately = (
-        select(Detection.substance_id.label("id"))
-        .where(shown, Detection.substance_id.is_not(None), Detection.received_at >= since)
-        .distinct()
-        .subquery()
-    )
-    earlier = select(literal(1)).where(Detection.substance_id == lately.c.id, shown, Detection.received_at < since)
-    firsts = select(lately.c.id).where(~earlier.correlate(lately).exists()).subquery()
-    first_seen = session.scalar(select(func.count()).select_from(firsts)) or 0
-    detections = masked_cell(row[0], mask=mask)
+    rows = session.execute(
+        select(Detection.substance_id, Detection.country, func.count())
+        .where(shown, Detection.received_at >= since)
+        .group_by(Detection.substance_id, Detection.country)
+    ).all()
+    earlier = select(literal(1)).where(Detection.substance_id == Substance.id, shown, Detection.received_at < since)
+    found = {substance for substance, *_ in rows if substance is not None}
+    firsts = select(func.count()).where(Substance.id.in_(found), ~earlier.correlate(Substance).exists())
+    first_seen = session.scalar(firsts) or 0
     return Changes(
-        detections=detections,
-        countries=masked_cell(row[1], mask=mask),
+        detections=masked_cell(sum(n for *_, n in rows), mask=mask),
+        countries=masked_cell(len({country for _, country, _ in rows}), mask=mask),
         first_seen=masked_cell(first_seen, mask=mask),
-        home=masked_cell(int(row[2]), mask=mask),
+        home=masked_cell(sum(n for _, country, n in rows if country == home), mask=mask),
     )
 
 
 def first_month_of(session: Session, principal: Principal | None) -> dict[str, str]:
-    """The month of the first detection of each substance that is not ordinary, by id. Three queries.
+    """The month of the first detection of each substance that is not ordinary, by id. Three queries at most.
 
-    The first month of a substance is looked up by itself; those with lines that are not folded yet are counted.
+    The first month of a substance is looked up by itself, under each rule that opens rows to the reader; substances with lines
+    that are not folded yet are counted.
     """
     wanted = and_(Substance.ordinary.is_(False), Substance.merged_into.is_(None))
     pending = [key for key in session.scalars(select(DetectionDelta.substance_id).distinct()) if key]
-    months = SubstanceMonth
-    first = (
-        select(months.month)
-        .where(months.substance_id == Substance.id, months.n > 0, open_cells(principal, months), *Cut().conditions(months))
-        .order_by(months.month)
-        .limit(1)
-        .correlate(Substance)
-        .scalar_subquery()
-    )
+
+    def first(months: Any, rule: ColumnElement[bool]) -> ScalarSelect[str]:
+        query = select(months.month).where(months.substance_id == Substance.id, months.n > 0, rule, *Cut().conditions(months))
+        return query.order_by(months.month).limit(1).correlate(Substance).scalar_subquery()
+
+    ways = [first(SubstanceMonth, open_cells(principal, SubstanceMonth))]
+    ways += [first(DetectionCell, rule) for rule in more_cells(principal, DetectionCell)]
     found = {
-        key: month
-        for key, month in session.execute(select(Substance.id, first).where(wanted, Substance.id.not_in(pending)))
-        if month is not None
+        key: min(month for month in months if month is not None)
+        for key, *months in session.execute(select(Substance.id, *ways).where(wanted, Substance.id.not_in(pending)))
+        if any(months)
     }
-    exact: list[Any] = [counts(principal, ("substance_id", "month"), Cut(substances=pending))] if pending else []
-    for rule in more_cells(principal, DetectionCell):
-        exact.append(
-            select(DetectionCell.substance_id, DetectionCell.month, DetectionCell.n).where(
-                rule, DetectionCell.n > 0, DetectionCell.substance_id.not_in(pending), *Cut().conditions(DetectionCell)
-            )
-        )
-    if exact:
-        rows = union_all(*exact).subquery()
+    if pending:
+        rows = counts(principal, ("substance_id", "month"), Cut(substances=pending)).subquery()
         more = select(rows.c.substance_id, func.min(rows.c.month)).group_by(rows.c.substance_id)
-        also = more.join(Substance, Substance.id == rows.c.substance_id).where(wanted)
-        for key, month in session.execute(also):
-            found[key] = min(found.get(key, month), month)
+        for key, month in session.execute(more.join(Substance, Substance.id == rows.c.substance_id).where(wanted)):
+            found[key] = month
     return found
 
 

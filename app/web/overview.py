@@ -6,13 +6,14 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from fastapi import APIRouter, Request
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
+from app.auth.permissions import Principal
 from app.auth.sessions import MaybeViewer
 from app.context import Context
 from app.notifications.inbox import AlertList, Show, alerts_for, alerts_since
@@ -80,6 +81,16 @@ def load(session: Session, name: str, question: Callable[[], T]) -> Card[T]:
         return Card(value=None, failed=True)
 
 
+def _moving(session: Session, principal: Principal | None, now: datetime) -> Moving | None:
+    """The chart of the class that grew most; None where none did."""
+    found = moving_group(session, principal, now=now)
+    if found is None:
+        return None
+    name = words.said(words.CHEMICAL_GROUPS, found.group)
+    figure = month_figure(name, detections_by_month(session, principal, found.members, now=now), base=None)
+    return Moving(figure=figure, href=with_query("/substances", group=found.group), name=name)
+
+
 @router.get("/")
 def overview(request: Request, context: Context, viewer: MaybeViewer) -> Response:
     principal = viewer.principal if viewer else None
@@ -100,16 +111,11 @@ def overview(request: Request, context: Context, viewer: MaybeViewer) -> Respons
 
         def moving() -> Moving | None:
             key = (principal.role, principal.org_id, principal.country) if principal else None
-            since, found = context.moving.get(key, (None, None))
+            since, kept = context.moving.get(key, (None, None))
             if since is None or now - since > MOVING_KEPT:  # over full months: it does not change from hour to hour
-                found = moving_group(session, principal, now=now)
-                context.moving[key] = (now, found)
-            if found is None:
-                return None
-            name = words.said(words.CHEMICAL_GROUPS, found.group)
-            series = detections_by_month(session, principal, found.members, now=now)
-            figure = month_figure(name, series, base=None)
-            return Moving(figure=figure, href=with_query("/substances", group=found.group), name=name)
+                kept = _moving(session, principal, now)
+                context.moving[key] = (now, kept)
+            return cast("Moving | None", kept)
 
         waiting: Card[AlertList] = Card(value=AlertList(rows=(), total=0))
         if principal is not None:
