@@ -154,6 +154,45 @@ def first_months(session: Session, reader: Principal | None, substances: Sequenc
     return found
 
 
+def pairs(session: Session, reader: Principal | None, cut: Cut) -> Select[Any]:
+    """Rows (substance_id, country) with a detection within the cut, each once, in no order. One query is made here.
+
+    Pairs that exist at all are few; each is looked up by itself in the months of the cut. Substances with lines that are not
+    folded yet are counted instead.
+    """
+    delta = DetectionDelta.substance_id
+    pending = session.scalars(select(delta).where(delta != "").distinct()).all()
+    known = (
+        select(DetectionPresence.substance_id, DetectionPresence.country)
+        .where(
+            DetectionPresence.n > 0,
+            DetectionPresence.substance_id.not_in(["", *pending]),
+            readable_cells(reader, DetectionPresence),
+            *replace(cut, months=None).conditions(DetectionPresence),
+        )
+        .distinct()
+        .subquery()
+    )
+    there = (
+        select(DetectionCell.month)
+        .where(
+            DetectionCell.substance_id == known.c.substance_id,
+            DetectionCell.country == known.c.country,
+            DetectionCell.n > 0,
+            readable_cells(reader, DetectionCell),
+            *replace(cut, substances=None, countries=None).conditions(DetectionCell),
+        )
+        .limit(1)
+        .scalar_subquery()
+    )
+    found = select(known.c.substance_id, known.c.country).where(there.is_not(None))
+    if not pending:
+        return found
+    exact = counts(reader, ("substance_id", "country"), replace(cut, substances=pending)).subquery()
+    both = union_all(found, select(exact.c.substance_id, exact.c.country)).subquery()
+    return select(both.c.substance_id, both.c.country)
+
+
 def _smallest(wanted: set[str]) -> Any:
     for table in (DetectionPresence, ReportingMonth, SubstanceMonth, PlaceMonth):
         if wanted <= set(table.__table__.columns.keys()) and not (table is SubstanceMonth and "substance_id" not in wanted):

@@ -19,10 +19,19 @@ from app.imports.readers import format_of
 from app.imports.rejects import RejectFile
 from app.imports.service import run_import
 from app.operations.erase import erase
-from app.persistence.models import CaseSubstance, Detection, DetectionDelta, Organisation, SharingGroup, SharingGroupMember
+from app.persistence.models import (
+    CaseSubstance,
+    Detection,
+    DetectionDelta,
+    Organisation,
+    SharingGroup,
+    SharingGroupMember,
+    Substance,
+)
 from app.persistence.rollups import differences, fold_all, rebuild
-from app.sharing.counts import Cut, counts
+from app.sharing.counts import Cut, counts, first_months, pairs
 from app.sharing.rows import readable_detections
+from app.substances.changes import first_month_of
 from tests.conftest import NOW, Service
 
 SUBSTANCES = (
@@ -145,6 +154,19 @@ def _check(service: Service) -> None:
             seen[reader.org_name if reader else "public"] = max(
                 seen[reader.org_name if reader else "public"], sum(found.values())
             )
+        for reader, (_, cut) in product(_readers(service), QUESTIONS):
+            where = (readable_detections(reader), Detection.substance_id.is_not(None), *cut.conditions(Detection))
+            places = select(Detection.substance_id, Detection.country, func.min(Detection.month)).where(*where)
+            first = {
+                (row[0], row[1]): row[2] for row in session.execute(places.group_by(Detection.substance_id, Detection.country))
+            }
+            assert sorted(session.execute(pairs(session, reader, cut)).all()) == sorted(first), (reader, cut)
+            assert first_months(session, reader, sorted({one for one, _ in first}), cut) == first, (reader, cut)
+        for reader in _readers(service):
+            where = (readable_detections(reader), *Cut().conditions(Detection), Substance.ordinary.is_(False))
+            months = select(Substance.id, func.min(Detection.month)).join(Detection, Detection.substance_id == Substance.id)
+            known = months.where(*where, Substance.merged_into.is_(None)).group_by(Substance.id)
+            assert first_month_of(session, reader) == {row[0]: row[1] for row in session.execute(known)}, reader
         parts = session.execute(
             select(CaseSubstance.substance_id, Detection.substance_id).join(Detection, Detection.id == CaseSubstance.detection_id)
         ).all()
