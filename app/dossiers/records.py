@@ -102,7 +102,7 @@ def case_cells(row: HarmCase) -> tuple[str, ...]:
         plain(words.said(words.CASE_ROLES, row.role)),
         plain(row.exposure_evidence or "not said"),
         plain(row.route or "not said"),
-        AGE_THIRDS.get(row.age_band or "", "not said"),
+        AGE_THIRDS.get(row.age_band or "", "Not said"),
         row.report_id,
     )
 

@@ -183,6 +183,10 @@ def test_the_look_is_kept_and_printed_by_the_server(fresh_site: FastAPI) -> None
     assert client.post("/account", data={"csrf_token": token_in(text), "theme": "loud"}).status_code == 422
     answer = client.post("/account", data={"csrf_token": token_in(text), "theme": "dark"})
     assert '<html lang="en" data-theme="dark">' in client.get(answer.headers["location"]).text
+    assert client.post("/account", data={"csrf_token": token_in(text), "theme": "dark", "shortcuts": "loud"}).status_code == 422
+    for sent, printed in (("off", ' data-shortcuts="off"'), ("", ' data-shortcuts="off"'), ("on", "")):  # unsaid: as it was
+        client.post("/account", data={"csrf_token": token_in(text), "theme": "dark", "shortcuts": sent})
+        assert f'<html lang="en" data-theme="dark"{printed}>' in client.get("/account").text
 
 
 def test_signing_out_everywhere_ends_every_sign_in_of_the_person(fresh_site: FastAPI) -> None:
