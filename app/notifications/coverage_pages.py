@@ -15,7 +15,7 @@ from app.auth.permissions import Action, Principal, Role
 from app.auth.sessions import Viewer, requires_viewer
 from app.context import Context
 from app.notifications import queries
-from app.notifications.coverage import coverage_of
+from app.notifications.coverage import coverages_of
 from app.notifications.inbox import WITHHELD, is_withheld, place_of
 from app.persistence.models import Alert, AlertRevision, Organisation, Report
 from app.web import words
@@ -67,9 +67,11 @@ def _rows(session: Session, principal: Principal, now: datetime) -> list[Coverag
     else:
         query = queries.visible(session, principal)
     query = query.where(AlertRevision.level >= CLOCKED, Alert.issued_at >= now - SPAN)
+    shown = session.execute(query.order_by(Alert.id.desc()).limit(MOST_ALERTS)).all()
+    coverages = coverages_of(session, principal, [alert for alert, _ in shown], now)
     found = []
-    for alert, revision in session.execute(query.order_by(Alert.id.desc()).limit(MOST_ALERTS)).all():
-        known = coverage_of(session, principal, alert.id, now)
+    for alert, revision in shown:
+        known = coverages[alert.id]
         hidden = operator or is_withheld(principal, alert, revision)
         found.append(
             CoverageRow(
