@@ -32,7 +32,10 @@ CLOCKED = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoverageRow:
+    """An alert with its lines. `opens`: the reader may open the alert; an administrator follows it by its id."""
+
     alert_id: str
+    opens: bool
     level: int
     headline: str
     place: str
@@ -76,6 +79,7 @@ def _rows(session: Session, principal: Principal, now: datetime) -> list[Coverag
         found.append(
             CoverageRow(
                 alert_id=alert.id,
+                opens=not operator,
                 level=revision.level,
                 headline=(words.said(words.ALERT_TYPES, alert.type) if operator else WITHHELD) if hidden else revision.headline,
                 place=place_of(revision.countries, alert.region) if not hidden or operator else "",

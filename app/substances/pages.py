@@ -114,7 +114,7 @@ class DetailContext:
 CONTENTS = (
     ("status", "Status over time"),
     ("trend", "Trend"),
-    ("map", "Map and first seen"),
+    ("where", "Map and first seen"),
     ("countries", "Countries"),
     ("confidence", "How sure"),
     ("samples", "Forms, purity, route, found with"),

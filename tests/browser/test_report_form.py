@@ -56,10 +56,15 @@ def test_a_structure_is_identified_while_it_is_written_and_sent(
     page.get_by_role("button", name="Send report").last.click()
     expect(page.locator("#summary")).to_be_focused()
     assert page.title().startswith("Error: ")
-    for label in ("Your reference", "Date of the sample", "Where the sample comes from"):
-        expect(page.locator("#summary")).to_contain_text(label)
-    page.locator("#summary").get_by_role("link", name=re.compile("Date of the sample")).click()
-    expect(page.get_by_label("Date of the sample")).to_be_focused()
+    faults = page.locator("#summary").get_by_role("link")
+    expect(faults).to_have_count(3)
+    for n, label in enumerate(("Your reference", "Date of the sample", "Where the sample comes from")):
+        expect(faults.filter(has_text=label)).to_have_count(1)
+        field = page.locator(str(faults.nth(n).get_attribute("href")))
+        faults.nth(n).click()  # each link goes to its field, which says the same
+        expect(field).to_be_focused()
+        expect(field).to_have_attribute("aria-invalid", "true")
+        expect(page.locator(f"#{field.get_attribute('id')}-fault")).to_be_visible()
     expect(page.get_by_label("Structure")).to_have_value(PFF)
     expect(page.get_by_label("GC-MS", exact=True)).to_be_checked()
     no_violations(page)

@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import select
 
+from app.auth import accounts
 from app.auth import pages as sign_in_pages
 from app.auth.sessions import COOKIE, safe_return
 from app.auth.throttle import SignInThrottle
@@ -68,6 +69,22 @@ def test_wrong_password_and_unknown_person_get_the_same_answer(site: FastAPI) ->
 
     assert plain(first.text, LAB) == plain(second.text, "nobody@example.org")
     assert "<title>Error: Sign in - NPS Early Warning</title>" in first.text
+
+
+def test_a_wrong_password_costs_the_same_work_for_anybody(site: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One hash is worked out whether the e-mail is known or not: the time tells nothing."""
+    hasher, work = accounts._hasher, []
+
+    class Counted:
+        def verify(self, stored: str, given: str) -> bool:
+            work.append(stored.rpartition("$")[0].rpartition("$")[0])  # the parameters of the hash, that is its cost
+            return hasher.verify(stored, given)
+
+    monkeypatch.setattr(accounts, "_hasher", Counted())
+    for email in (LAB, "nobody@example.org"):
+        assert sign_in(client_of(site), email, "not the password").status_code == 422
+    assert len(work) == 2
+    assert work[0] == work[1]
 
 
 def test_a_disabled_person_is_told_no_more_and_loses_the_sign_in(fresh_site: FastAPI) -> None:
