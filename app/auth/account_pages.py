@@ -24,6 +24,7 @@ from app.web.templating import Page
 router = APIRouter(include_in_schema=False)
 
 THEMES = {"system": "As the device says", "light": "Light", "dark": "Dark"}
+KEYS = {"on": "On", "off": "Off"}
 SAVED = {"look": "Saved.", "password": "The password is changed. Other sign-ins ended.", "factor": "The second factor is off.",
          "sign-in": "That sign-in ended."}  # fmt: skip
 MOST_PASSWORD = 1_024
@@ -53,6 +54,7 @@ class AccountContext:
     country: str
     themes: tuple[tuple[str, str], ...]
     chosen: str
+    keys: tuple[tuple[str, str], ...]
     saved: str | None
     factor_since: datetime | None
     codes_left: int
@@ -89,6 +91,7 @@ def account(request: Request, context: Context, viewer: Somebody, saved: str = "
         country=country_name(viewer.principal.country),
         themes=tuple(THEMES.items()),
         chosen=viewer.theme,
+        keys=tuple(KEYS.items()),
         saved=SAVED.get(saved),
         factor_since=person.totp_since,
         codes_left=len(person.recovery or ()),
@@ -102,12 +105,20 @@ def _back(saved: str) -> Response:
 
 
 @router.post("/account")
-def save_account(context: Context, viewer: SomebodysForm, theme: Annotated[str, Form(max_length=10)]) -> Response:
-    """Keeps the chosen look."""
-    if theme not in THEMES:
-        raise Problem("validation", f"theme: {theme!r} is not one of {', '.join(THEMES)}.")
+def save_account(
+    context: Context,
+    viewer: SomebodysForm,
+    theme: Annotated[str, Form(max_length=10)],
+    shortcuts: Annotated[str, Form(max_length=10)] = "",
+) -> Response:
+    """Keeps the chosen look, and whether single keys act; without the latter it stays as it is."""
+    for name, value, allowed in (("theme", theme, [*THEMES]), ("shortcuts", shortcuts, ["", *KEYS])):
+        if value not in allowed:
+            raise Problem("validation", f"{name}: {value!r} is not one of {', '.join(filter(None, allowed))}.")
     with context.database.write() as session:
-        session.get_one(Person, viewer.person_id).theme = theme
+        person = session.get_one(Person, viewer.person_id)
+        person.theme = theme
+        person.shortcuts = shortcuts == "on" if shortcuts else person.shortcuts
     return _back("look")
 
 

@@ -194,6 +194,7 @@ DOORS: Mapping[str, Door] = {
     "GET /explore": _for(Action.COUNTS_READ, Rows.COUNTS),
     "GET /explore.{kind}": _for(Action.COUNTS_READ, Rows.COUNTS),
     "GET /detections": _for(Action.REPORT_READ, Rows.REPORTS),
+    "GET /cases": _for(Action.REPORT_READ, Rows.REPORTS),
     "GET /substances/{substance_id}/signals/{country}": _for(Action.COUNTS_READ, Rows.COUNTS),
     "GET /structure-search": _for(Action.SUBSTANCE_READ, Rows.COUNTS),
     "POST /structure-search": _for(Action.SUBSTANCE_READ, Rows.COUNTS, form=True),

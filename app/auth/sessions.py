@@ -35,6 +35,7 @@ class Viewer:
     name: str
     email: str
     theme: str
+    shortcuts: bool
     csrf_token: str
 
 
@@ -84,6 +85,7 @@ def find_viewer(session: Session, token: str, now: datetime) -> Viewer | None:
         name=person.name,
         email=person.email,
         theme=person.theme,
+        shortcuts=person.shortcuts,
         csrf_token=found.csrf_token,
     )
 

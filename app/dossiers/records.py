@@ -89,11 +89,11 @@ def _detections(session: Session, reader: Principal, ids: Sequence[str]) -> dict
 
 def _cases(session: Session, reader: Principal, ids: Sequence[str]) -> dict[str, Record]:
     rows = session.scalars(select(HarmCase).where(HarmCase.id.in_(ids), HarmCase.counted, readable_cases(reader)))
-    return {row.id: Record(id=row.id, cells=_case(row)) for row in rows}
+    return {row.id: Record(id=row.id, cells=case_cells(row)) for row in rows}
 
 
-def _case(row: HarmCase) -> tuple[str, ...]:
-    """De-identified for everybody: quarter, age in three bands."""
+def case_cells(row: HarmCase) -> tuple[str, ...]:
+    """A case as the cells of its columns after the number, de-identified for everybody: quarter, age in three bands."""
     year, month = row.month.split("-")
     return (
         words.said(words.SERIOUSNESS, row.seriousness),
@@ -102,7 +102,7 @@ def _case(row: HarmCase) -> tuple[str, ...]:
         plain(words.said(words.CASE_ROLES, row.role)),
         plain(row.exposure_evidence or "not said"),
         plain(row.route or "not said"),
-        AGE_THIRDS.get(row.age_band or "", "not said"),
+        AGE_THIRDS.get(row.age_band or "", "Not said"),
         row.report_id,
     )
 

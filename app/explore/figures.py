@@ -147,7 +147,7 @@ def count_figure(asked: Asked, frame: Frame) -> Figure:
     if stacked:
         picture, legend = _stack(frame, label)
     else:
-        picture, legend = _lines(frame.series, label)
+        picture, legend = _lines(frame.series, frame.months, label)
     return Figure(
         id="explore",
         title=title,
@@ -213,7 +213,9 @@ def _stack(frame: Frame, label: str) -> tuple[charts.Picture, tuple[LegendItem, 
     return picture, tuple(legend)
 
 
-def _lines(shown: Sequence[Series], label: str) -> tuple[charts.Picture, tuple[LegendItem, ...]]:
+def _lines(shown: Sequence[Series], months: Sequence[str], label: str) -> tuple[charts.Picture, tuple[LegendItem, ...]]:
+    """The series as lines; without any, the empty axis."""
+    nothing = tuple((month, None, 0.0, 0.0, False) for month in months)
     lines, legend = [], []
     for place, series in enumerate(shown):
         colour, dashes = charts.SERIES[place] if place < DRAWN else (charts.OTHER, "1,0")
@@ -224,7 +226,7 @@ def _lines(shown: Sequence[Series], label: str) -> tuple[charts.Picture, tuple[L
     if len(shown) > DRAWN:
         rest = ", ".join(series.name for series in shown[DRAWN:])
         legend.append(LegendItem(kind="line-other", text=f"Grey: {rest}"))
-    drawn = tuple(reversed(lines))
+    drawn = tuple(reversed(lines)) or (charts.Line(colour=charts.OTHER, dashes="1,0", points=nothing),)
     return (
         charts.picture(
             charts.month_lines(drawn, width=700, height=260), charts.month_lines(drawn, width=310, height=210), label=label

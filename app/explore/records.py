@@ -1,4 +1,4 @@
-"""The detections under a count, one by one: what the reader may read, by the filters of the explorer, newest received first."""
+"""The detections under a count, one by one or by country: what the reader may read, by the filters of the explorer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import base64
 import binascii
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -20,13 +21,14 @@ from app.auth.permissions import Action, Principal
 from app.auth.sessions import Viewer, requires_viewer
 from app.context import Context
 from app.explore.queries import Asked, cut_of, look_up
-from app.explore.questions import Wanted
+from app.explore.questions import Question, Wanted
 from app.persistence.models import Detection, Substance
 from app.problems import Problem
 from app.sharing.counts import Cut, counts
 from app.sharing.rows import readable_detections
 from app.web import words
 from app.web.frame import Crumb, build_frame
+from app.web.places import country_name
 from app.web.templating import Page
 from app.web.templating import month as written_month
 
@@ -61,6 +63,22 @@ class RecordsContext:
     next_href: str | None
     explore_href: str
     limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A country of the list by country: how many detections, and the address of these."""
+
+    name: str
+    n: int
+    href: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacesContext:
+    subtitle: str
+    rows: tuple[Place, ...]
+    records_href: str
 
 
 def cursor_of(line: Any) -> str:
@@ -108,6 +126,13 @@ def total_of(session: Session, reader: Principal, cut: Cut) -> int:
     return int(session.scalar(select(func.coalesce(func.sum(inner.c.n), 0))) or 0)
 
 
+def places_of(session: Session, reader: Principal, cut: Cut, address: Callable[[str], str]) -> tuple[Place, ...]:
+    """The countries with a detection under the cut, most detections first, each with what `address` gives for it. One query."""
+    rows = [(country, int(n)) for country, n in session.execute(counts(reader, ("country",), cut))]
+    rows.sort(key=lambda row: (-row[1], row[0]))
+    return tuple(Place(name=country_name(country), n=n, href=address(country)) for country, n in rows)
+
+
 @router.get("/detections")
 def detections(
     request: Request,
@@ -117,8 +142,12 @@ def detections(
     since: Annotated[str, Query(alias="from", max_length=7)] = "",
     until: Annotated[str, Query(alias="to", max_length=7)] = "",
     cursor: Annotated[str | None, Query(max_length=200)] = None,
+    by: Annotated[str, Query(max_length=10)] = "",
 ) -> Response:
-    """The list behind a figure. `from` and `to` are months; without them the period of the address up to now."""
+    """The list behind a figure. `from` and `to` are months; without them the period of the address up to now.
+
+    With `by` as `country` it is the list of the countries that these detections are from.
+    """
     reader = viewer.principal
     months = question.months(context.now())
     first, last = (given if MONTH.fullmatch(given) else usual for given, usual in ((since, months[0]), (until, months[-1])))
@@ -127,6 +156,15 @@ def detections(
         if question.substances and not asked.names:
             raise Problem("not-found", "None of these substances exists, or you may not see it.")
         cut = cut_of(asked, (first, last))
+        crumbs = (Crumb(text="Overview", href="/"), Crumb(text="Explore", href=question.href()))
+        if by == "country":
+            places = PlacesContext(
+                subtitle=_subtitle(asked, first, last),
+                rows=places_of(session, reader, cut, lambda code: _list_href(replace(question, countries=(code,)), first, last)),
+                records_href=_list_href(question, first, last),
+            )
+            frame = build_frame(request, context, session, viewer, title="Countries of detections", crumbs=crumbs)
+            return Page("explore/places.html", frame, places)
         rows, following = listed(session, reader, cut, cursor)
         page = RecordsContext(
             subtitle=_subtitle(asked, first, last),
@@ -137,9 +175,14 @@ def detections(
             explore_href=question.href(),
             limit=PAGE,
         )
-        crumbs = (Crumb(text="Overview", href="/"), Crumb(text="Explore", href=question.href()))
         frame = build_frame(request, context, session, viewer, title="Detections", crumbs=crumbs)
     return Page("explore/detections.html", frame, page)
+
+
+def _list_href(question: Question, first: str, last: str) -> str:
+    """The address of the list under the filters of a question, between two months."""
+    query = urlencode({"from": first, "to": last})
+    return f"/detections?{kept}&{query}" if (kept := question.query()) else f"/detections?{query}"
 
 
 def _beyond(request: Request, cursor: str) -> str:

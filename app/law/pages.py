@@ -43,6 +43,7 @@ class LawContext:
     progress: Progress | None
     behind: int | None
     version: str
+    drafts: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +92,11 @@ def law(request: Request, context: Context, viewer: MaybeViewer) -> Response:
         progress = progress_of(session) if operates else None
         behind = stale(session, context.chemistry.version) if operates else None
     page = LawContext(
-        instruments=context.chemistry.engine.instruments(), progress=progress, behind=behind, version=context.chemistry.version
+        instruments=context.chemistry.engine.instruments(),
+        progress=progress,
+        behind=behind,
+        version=context.chemistry.version,
+        drafts=viewer is not None and may(viewer.principal, Action.LAW_DRAFT),
     )
     return Page("law/law.html", frame, page)
 

@@ -77,7 +77,7 @@ def record_measure(
     """Record what your authority decided for its country. A control raises `control_change`, whose id is in `raised`."""
     with context.database.write() as session:
         measure, raised = notices.record_measure(session, principal, wish, context.now())
-        answer = notices.measure_document(session, principal, measure, principal.org_name)
+        (answer,) = notices.measure_documents(session, principal, [(measure, principal.org_name)])
     context.wake_worker()
     return answer | {"raised": raised}
 
@@ -97,5 +97,5 @@ def list_measures(
         rows = notices.measures(
             session, principal, substance=substance, country=country, alert=alert, before=decode_cursor(cursor), limit=limit + 1
         )
-        items = [notices.measure_document(session, principal, measure, name) for measure, name in rows[:limit]]
+        items = notices.measure_documents(session, principal, rows[:limit])
     return page(items, rows[limit - 1][0].id if len(rows) > limit else None)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from alerts.policies import ACKNOWLEDGE_WITHIN
@@ -16,6 +18,7 @@ from app.persistence.models import Acknowledgement, Alert, Organisation, Subscri
 from app.problems import Problem
 
 FAILING = ("dead", "parked")
+ID_LENGTH = 26  # the key of a delivery begins with the id of its alert
 
 
 def coverage_of(session: Session, principal: Principal, alert_id: str, now: datetime) -> dict[str, Any]:
@@ -30,42 +33,60 @@ def coverage_of(session: Session, principal: Principal, alert_id: str, now: date
     alert = session.get(Alert, alert_id)
     if alert is None:
         raise Problem("not-found", "There is no alert of this id.")
-    deliveries = session.execute(
-        select(Subscription.org_id, Task.state, Task.last_error)
+    return coverages_of(session, principal, [alert], now)[alert_id]
+
+
+def coverages_of(session: Session, principal: Principal, alerts: Sequence[Alert], now: datetime) -> dict[str, dict[str, Any]]:
+    """The same by id, for alerts that the principal may see. Five queries, whatever their number."""
+    ids = [alert.id for alert in alerts]
+    alert_of = func.substr(Task.key, 1, ID_LENGTH)
+    deliveries: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    rows = session.execute(
+        select(alert_of, Subscription.org_id, Task.state)
         .join(Subscription, Subscription.id == Task.lane)
-        .where(Task.topic == "deliver", Task.key.startswith(f"{alert_id}.", autoescape=True))
-    ).all()
-    countries = set(queries.countries_of(session, alert))
-    told = {row[0] for row in deliveries}
-    query = select(Organisation).where(Organisation.kind == "authority")
-    query = query.where(Organisation.id.in_(told) | (Organisation.country.in_(countries) & Organisation.test.is_(False)))
-    if principal.role is Role.AUTHORITY:
-        query = query.where(Organisation.id == principal.org_id)
-    answers: dict[tuple[str, str], datetime] = {
-        (row[0], row[1]): row[2]
+        .where(Task.topic == "deliver", alert_of.in_(ids))
+    )
+    for alert_id, org_id, state in rows:
+        deliveries[alert_id][org_id].append(state)
+    answers: dict[tuple[str, str, str], datetime] = {
+        (row[0], row[1], row[2]): row[3]
         for row in session.execute(
-            select(Acknowledgement.org_id, Acknowledgement.kind, Acknowledgement.at).where(Acknowledgement.alert_id == alert_id)
+            select(Acknowledgement.alert_id, Acknowledgement.org_id, Acknowledgement.kind, Acknowledgement.at).where(
+                Acknowledgement.alert_id.in_(ids)
+            )
         )
     }
+    query = select(Organisation).where(Organisation.kind == "authority")
+    if principal.role is Role.AUTHORITY:
+        query = query.where(Organisation.id == principal.org_id)
     authorities = session.scalars(query.order_by(Organisation.country, Organisation.name, Organisation.id)).all()
-    lines = []
-    for org in authorities:
-        states = [row[1] for row in deliveries if row[0] == org.id]
-        acknowledged = answers.get((org.id, "acknowledged"))
-        lines.append(
-            {
-                "organisation": org.name,
-                "country": org.country,
-                "sent": len([state for state in states if state != "cancelled"]),
-                "delivered": len([state for state in states if state == "done"]),
-                "failing": len([state for state in states if state in FAILING]),
-                "seen_at": _at(answers.get((org.id, "seen"))),
-                "acknowledged_at": _at(acknowledged),
-                "overdue": _overdue(alert, org.country in countries, acknowledged, now),
-            }
-        )
     with_authority = set(session.scalars(select(Organisation.country).where(Organisation.kind == "authority")))
-    return {"alert": alert_id, "authorities": lines, "countries_without_authority": sorted(countries - with_authority)}
+    countries_of = queries.countries_of(session, ids)
+    found = {}
+    for alert in alerts:
+        countries, told = set(countries_of.get(alert.id, ())), deliveries[alert.id]
+        lines = []
+        for org in authorities:
+            if org.id not in told and (org.test or org.country not in countries):
+                continue
+            states = told.get(org.id, [])
+            acknowledged = answers.get((alert.id, org.id, "acknowledged"))
+            lines.append(
+                {
+                    "organisation": org.name,
+                    "country": org.country,
+                    "sent": len([state for state in states if state != "cancelled"]),
+                    "delivered": len([state for state in states if state == "done"]),
+                    "failing": len([state for state in states if state in FAILING]),
+                    "seen_at": _at(answers.get((alert.id, org.id, "seen"))),
+                    "acknowledged_at": _at(acknowledged),
+                    "overdue": _overdue(alert, org.country in countries, acknowledged, now),
+                }
+            )
+        found[alert.id] = {
+            "alert": alert.id, "authorities": lines, "countries_without_authority": sorted(countries - with_authority),
+        }  # fmt: skip
+    return found
 
 
 def _at(moment: datetime | None) -> str | None:

@@ -15,7 +15,7 @@ from app.auth.permissions import Action, Principal, Role
 from app.auth.sessions import Viewer, requires_viewer
 from app.context import Context
 from app.notifications import queries
-from app.notifications.coverage import coverage_of
+from app.notifications.coverage import coverages_of
 from app.notifications.inbox import WITHHELD, is_withheld, place_of
 from app.persistence.models import Alert, AlertRevision, Organisation, Report
 from app.web import words
@@ -32,7 +32,10 @@ CLOCKED = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoverageRow:
+    """An alert with its lines. `opens`: the reader may open the alert; an administrator follows it by its id."""
+
     alert_id: str
+    opens: bool
     level: int
     headline: str
     place: str
@@ -67,13 +70,16 @@ def _rows(session: Session, principal: Principal, now: datetime) -> list[Coverag
     else:
         query = queries.visible(session, principal)
     query = query.where(AlertRevision.level >= CLOCKED, Alert.issued_at >= now - SPAN)
+    shown = session.execute(query.order_by(Alert.id.desc()).limit(MOST_ALERTS)).all()
+    coverages = coverages_of(session, principal, [alert for alert, _ in shown], now)
     found = []
-    for alert, revision in session.execute(query.order_by(Alert.id.desc()).limit(MOST_ALERTS)).all():
-        known = coverage_of(session, principal, alert.id, now)
+    for alert, revision in shown:
+        known = coverages[alert.id]
         hidden = operator or is_withheld(principal, alert, revision)
         found.append(
             CoverageRow(
                 alert_id=alert.id,
+                opens=not operator,
                 level=revision.level,
                 headline=(words.said(words.ALERT_TYPES, alert.type) if operator else WITHHELD) if hidden else revision.headline,
                 place=place_of(revision.countries, alert.region) if not hidden or operator else "",

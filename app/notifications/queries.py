@@ -296,6 +296,14 @@ def find(session: Session, principal: Principal | None, alert_id: str) -> Found 
     return None if row is None else Found(row[0], row[1])
 
 
+def open_among(session: Session, principal: Principal | None, alert_ids: Iterable[str | None]) -> frozenset[str]:
+    """Those of these alerts that the principal may see, by id. Two queries, whatever their number."""
+    wanted = {one for one in alert_ids if one is not None}
+    if not wanted:
+        return frozenset()
+    return frozenset(alert.id for alert, _ in session.execute(visible(session, principal).where(Alert.id.in_(wanted))))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertSearch:
     """What a list of alerts is narrowed to. `before` is the id after which the page begins."""
@@ -386,12 +394,14 @@ def ever_full(session: Session, alert_id: str) -> bool:
     return bool(session.scalar(select(exists().where(AlertRevision.alert_id == alert_id, AlertRevision.audience == "full"))))
 
 
-def countries_of(session: Session, alert: Alert) -> list[str]:
-    """The countries of the newest revision."""
-    found = session.scalar(
-        select(AlertRevision.countries).where(AlertRevision.alert_id == alert.id, AlertRevision.revision == alert.revision)
+def countries_of(session: Session, alert_ids: Sequence[str]) -> dict[str, list[str]]:
+    """The countries of the newest revision of each alert. One query."""
+    rows = session.execute(
+        select(AlertRevision.alert_id, AlertRevision.countries)
+        .join(Alert, and_(Alert.id == AlertRevision.alert_id, Alert.revision == AlertRevision.revision))
+        .where(AlertRevision.alert_id.in_(alert_ids))
     )
-    return [str(code) for code in found or ()]
+    return {alert_id: [str(code) for code in countries or ()] for alert_id, countries in rows}
 
 
 def is_acknowledged(session: Session, alert_id: str, org_id: str) -> bool:

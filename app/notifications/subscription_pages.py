@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -121,15 +123,21 @@ def filter_words(stored: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _line(session: Session, row: Subscription) -> Line:
-    counts: dict[str, int] = {
-        found[0]: found[1]
-        for found in session.execute(
-            select(Task.state, func.count())
-            .where(Task.lane == row.id, Task.topic == "deliver", Task.state.in_(("ready", "parked", "leased", "dead")))
-            .group_by(Task.state)
-        )
-    }
+def _lines(session: Session, rows: Sequence[Subscription]) -> tuple[Line, ...]:
+    """Endpoints with what waits for them and what is dead. One query."""
+    counts: dict[str, dict[str, int]] = defaultdict(dict)
+    open_states = ("ready", "parked", "leased", "dead")
+    found = session.execute(
+        select(Task.lane, Task.state, func.count())
+        .where(Task.lane.in_([row.id for row in rows]), Task.topic == "deliver", Task.state.in_(open_states))
+        .group_by(Task.lane, Task.state)
+    )
+    for lane, state, n in found:
+        counts[lane][state] = n
+    return tuple(_line(row, counts[row.id]) for row in rows)
+
+
+def _line(row: Subscription, counts: Mapping[str, int]) -> Line:
     return Line(
         id=row.id,
         channel=CHANNELS[row.channel],
@@ -149,7 +157,7 @@ def endpoints(request: Request, context: Context, viewer: Subscriber) -> Respons
     """This organisation's endpoints."""
     with context.database.read() as session:
         rows = subscriptions.page(session, viewer.principal, before=None, limit=100)
-        page = ListContext(lines=tuple(_line(session, row) for row in rows))
+        page = ListContext(lines=_lines(session, rows))
         frame = build_frame(request, context, session, viewer, title="Subscriptions", crumbs=(HOME,))
     return Page("notifications/subscriptions.html", frame, page)
 
@@ -322,7 +330,9 @@ def _one(
                 Task.id == testing.removeprefix("msg_"), Task.state.in_(("ready", "leased")), Task.attempts == 0
             )
         )
-        page = OneContext(line=_line(session, row), secret=secret, attempts=attempts, testing=bool(running), breaker=row.breaker)
+        page = OneContext(
+            line=_lines(session, [row])[0], secret=secret, attempts=attempts, testing=bool(running), breaker=row.breaker
+        )
         title = f"{CHANNELS[row.channel]} {row.target or ''}".strip()
         frame = build_frame(request, context, session, viewer, title=title, crumbs=(HOME, LIST))
     headers = {"Cache-Control": "no-store"} if secret else {}

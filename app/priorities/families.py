@@ -19,7 +19,14 @@ from app.priorities.ranking import Row, Weights
 from app.problems import Problem
 from app.substances.changes import first_month_of
 from app.substances.figures import Figure, month_figure
-from app.substances.queries import detections_by_country, detections_by_month, existing_substances, months_back
+from app.substances.queries import (
+    LATELY,
+    PERIOD,
+    detections_by_country,
+    detections_by_month,
+    existing_substances,
+    months_back,
+)
 from app.web import words
 from app.web.frame import Crumb, build_frame
 from app.web.templating import Page, with_query
@@ -71,14 +78,14 @@ def family(
             values |= dict.fromkeys(places.silent, 0.0)
             world = country_map(
                 title=f"{name} was reported by {len(places.rows)} of {places.reporting} reporting countries",
-                subtitle="Detections by country of the sample, last 36 months, confirmed and probable. Counts, not rates",
+                subtitle=f"Detections by country of the sample, last {PERIOD} months, confirmed and probable. Counts, not rates",
                 values=values,
                 masked=(),
                 rates={},
                 reporting=places.reporting,
-                period="last 36 months",
+                period=f"last {PERIOD} months",
                 source="Source: reports to this service, as far as you may see.",
-                hrefs={"csv_href": f"/explore.csv?group={group}&view=map", "svg_href": f"/explore.svg?group={group}&view=map"},
+                hrefs={f"{kind}_href": f"/explore.{kind}?group={group}&period={PERIOD}&view=map" for kind in ("csv", "svg")},
             )
         crumbs = (Crumb(text="Overview", href="/"), Crumb(text="Priorities", href="/priorities"))
         frame = build_frame(request, context, session, viewer, title=name, crumbs=crumbs)
@@ -88,7 +95,7 @@ def family(
         controlled = tuple(row for row in ranking.controlled if row.group == group)
     except Problem:
         ranks = controlled = ()
-    since = months_back(now, 12)[0]
+    since = months_back(now, LATELY)[0]
     new = sorted(((month, key) for key, month in firsts.items() if month >= since), reverse=True)
     page = FamilyContext(
         group=group,
@@ -99,6 +106,6 @@ def family(
         ranks=ranks[:20],
         controlled=controlled[:20],
         new=tuple((key, names[key], month) for month, key in new[:20]),
-        explore_href=with_query("/explore", group=group, split="substance"),
+        explore_href=with_query("/explore", group=group, period=PERIOD, split="substance"),
     )
     return Page("priorities/family.html", frame, page)

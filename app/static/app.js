@@ -55,6 +55,8 @@
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
+    // single characters can be switched off in the account; arrows stay
+    if (event.key.length === 1 && document.documentElement.dataset.shortcuts === "off") return;
     if (event.key === "/") {
       const search = document.getElementById("header-search");
       if (search) {

@@ -1,5 +1,29 @@
 // The structure editor of the report form: loaded when asked for, kept in step with the text field, which is the equal way in.
+// And what the live check says where it is slow or out of reach: it never stands in the way of sending.
 const WAIT = 400;
+const PATIENCE = 1000;
+
+const watchCheck = (part) => {
+  const place = document.getElementById(`check-${part.dataset.substance}`);
+  let timer = 0;
+
+  const say = (text) => {
+    const line = document.createElement("p");
+    line.className = "muted";
+    line.textContent = text;
+    place.replaceChildren(line);
+    document.getElementById("announcer").textContent = text;
+  };
+
+  part.addEventListener("htmx:beforeRequest", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => say("Still checking; you can send anyway."), PATIENCE);
+  });
+  part.addEventListener("htmx:afterRequest", () => clearTimeout(timer));
+  for (const failure of ["htmx:sendError", "htmx:responseError"]) {
+    part.addEventListener(failure, () => say("The check does not answer now; you can send anyway."));
+  }
+};
 
 const read = (library, text) => {
   const line = text.trim();
@@ -49,6 +73,7 @@ for (const part of document.querySelectorAll("[data-substance]")) {
   const box = part.querySelector("[data-editor]");
   let ready = null;
   holder.hidden = false;
+  watchCheck(part);
   button.addEventListener("click", () => {
     const open = box.hidden;
     box.hidden = !open;

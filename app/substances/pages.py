@@ -17,7 +17,7 @@ from app.auth.sessions import MaybeViewer
 from app.context import AppContext, Context
 from app.notifications.inbox import AlertRow, alerts_for
 from app.problems import Problem
-from app.sharing.masking import MASKED, Cell, counted
+from app.sharing.masking import Cell, counted
 from app.substances import figures, queries
 from app.substances.denominators import rates_by_month
 from app.substances.figures import Figure
@@ -76,11 +76,13 @@ class ListContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyFigure:
+    """A count on top of the page. `href` lists what it counts, `note_href` what the note counts."""
+
     name: str
     cell: Cell
     note: str = ""
     href: str | None = None
-    unit: str = ""
+    note_href: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +114,7 @@ class DetailContext:
 CONTENTS = (
     ("status", "Status over time"),
     ("trend", "Trend"),
-    ("map", "Map and first seen"),
+    ("where", "Map and first seen"),
     ("countries", "Countries"),
     ("confidence", "How sure"),
     ("samples", "Forms, purity, route, found with"),
@@ -234,7 +236,7 @@ def _found(session: Session, principal: Principal | None, substance_id: str) -> 
 
 
 def _period() -> str:
-    return "last 36 months"
+    return f"last {queries.PERIOD} months"
 
 
 def _figures(
@@ -297,7 +299,7 @@ def substance(
         and_more=words.and_more(found.legal_status, found.matches),
         coverage_sentence=coverage_sentence(found, coverage, now.date()),
         national=national_provisions(found),
-        key_figures=_key_figures(countries, split, cases),
+        key_figures=_key_figures(found, principal, countries, split, cases),
         instruments=status_by_instrument(found, coverage),
         by_month=by_month,
         by_country=by_country,
@@ -349,33 +351,50 @@ def _drawing(substance: SubstanceDetail) -> Markup | None:
     return Markup(svg.replace("<svg ", named, 1))  # noqa: S704 - drawn here from a parsed structure; the name is escaped
 
 
-def _key_figures(countries: queries.CountryCounts, split: queries.ConfidenceSplit, cases: CaseSummary) -> tuple[KeyFigure, ...]:
+def _key_figures(
+    found: SubstanceDetail,
+    reader: Principal | None,
+    countries: queries.CountryCounts,
+    split: queries.ConfidenceSplit,
+    cases: CaseSummary,
+) -> tuple[KeyFigure, ...]:
+    """The figures on top. Each leads to the list of what it counts, where the reader may open all of it."""
     grades = dict(split.rows)
     confirmed, probable = grades["confirmed"], grades["probable"]
     note = "confirmed and probable"
     if confirmed.n is not None and probable.n is not None:
         note = f"confirmed {confirmed.n:,}, probable {probable.n:,}"
     first = min((row.first_month for row in countries.rows), default=None)
+    opens = may(reader, Action.REPORT_READ)
+
+    def listed(path: str, **filters: str | int) -> str | None:
+        return with_query(path, substance=found.id, **filters) if opens else None
+
     return (
-        KeyFigure(name="Detections, 12 months", cell=split.counted, note=note, href="#trend"),
         KeyFigure(
-            name="Countries, 36 months",
+            name=f"Detections, {queries.LATELY} months",
+            cell=split.counted,
+            note=note,
+            href=listed("/detections", period=queries.LATELY),
+        ),
+        KeyFigure(
+            name=f"Countries, {queries.PERIOD} months",
             cell=counted(len(countries.rows)),
             note=f"of {countries.reporting} reporting" + (f", since {written_month(first)}" if first else ""),
-            href="#countries",
+            href=listed("/detections", period=queries.PERIOD, by="country"),
         ),
         KeyFigure(
             name="Deaths naming it",
             cell=cases.deaths,
             note=_sole(cases) if cases.any else words.HARM_UNKNOWN,
-            href="#cases" if cases.any else None,
+            href=listed("/cases", seriousness="death") if cases.listed else None,
+            note_href=listed("/cases", seriousness="death", role="sole_cause") if cases.listed and cases.any else None,
         ),
         KeyFigure(
-            name="Confirmed share",
-            cell=MASKED if confirmed.n is None or probable.n is None else counted(_percent(confirmed.n, probable.n)),
-            unit=" %",
-            note="of confirmed and probable" if (confirmed.n or probable.n) else "no detections in 12 months",
-            href="#confidence",
+            name=f"Confirmed, {queries.LATELY} months",
+            cell=confirmed,
+            note=_share(confirmed, probable),
+            href=listed("/detections", period=queries.LATELY, confidence="confirmed"),
         ),
     )
 
@@ -384,8 +403,13 @@ def _sole(cases: CaseSummary) -> str:
     return f"sole cause in {cases.sole_cause.n}" if cases.sole_cause.n is not None else "sole cause masked"
 
 
-def _percent(confirmed: int, probable: int) -> int:
-    return round(100 * confirmed / (confirmed + probable)) if confirmed + probable else 0
+def _share(confirmed: Cell, probable: Cell) -> str:
+    """What part of the detections is confirmed."""
+    if confirmed.n is None or probable.n is None:
+        return "of confirmed and probable: masked"
+    if not (total := confirmed.n + probable.n):
+        return f"no detections in {queries.LATELY} months"
+    return f"{round(100 * confirmed.n / total)} % of confirmed and probable"
 
 
 def _one_figure(context: AppContext, principal: Principal | None, substance_id: str, which: str) -> tuple[Figure, str, bool]:

@@ -38,6 +38,7 @@ from app.sharing.rows import counted_cases, readable_cases, readable_detections
 MOST_LAGS = 500
 FEW_MEMBERS = 8
 LAST_MONTH = "9999-12"
+PERIOD, LATELY = 36, 12  # months: of charts and countries, and of the figures on top
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,9 +147,13 @@ class ConfidenceSplit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseSummary:
-    """Harm cases naming the substance. `any` is false where none is known of: harm is then unknown, not nil."""
+    """Harm cases naming the substance. `any` is false where none is known of: harm is then unknown, not nil.
+
+    `listed`: the reader may open every one of them, so that a list is as long as the figure.
+    """
 
     any: bool
+    listed: bool
     deaths: Cell
     sole_cause: Cell
     by_seriousness: tuple[tuple[str, Cell], ...]
@@ -229,7 +234,7 @@ def detections_of(
 
 
 def detections_by_month(
-    session: Session, principal: Principal | None, substance_ids: Sequence[str], *, now: datetime, months: int = 36
+    session: Session, principal: Principal | None, substance_ids: Sequence[str], *, now: datetime, months: int = PERIOD
 ) -> MonthSeries:
     """Counts by month of the sample, confirmed and probable. Three queries."""
     period = months_back(now, months)
@@ -297,7 +302,7 @@ def unpublished(session: Session, principal: Principal | None, groups: Sequence[
     That is so where a month of it is hidden in the substance's own table: the count less the months shown would be that month.
     One query.
     """
-    period = months_back(now, 36)
+    period = months_back(now, PERIOD)
     group = func.coalesce(Substance.connectivity, Substance.id)
     members = select(Substance.id).where(group.in_(groups))
     found = counts(principal, ("substance_id", "month", "country"), Cut(substances=members, months=(period[0], period[-1])))
@@ -360,7 +365,7 @@ def _arriving(
 
 
 def detections_by_country(
-    session: Session, principal: Principal | None, substance_ids: Sequence[str], *, now: datetime, months: int = 36
+    session: Session, principal: Principal | None, substance_ids: Sequence[str], *, now: datetime, months: int = PERIOD
 ) -> CountryCounts:
     """Counts by country of the sample, confirmed and probable. Two queries."""
     period = months_back(now, months)
@@ -387,7 +392,7 @@ def detections_by_country(
 
 
 def confidence_split(
-    session: Session, principal: Principal | None, substance_ids: Sequence[str], *, now: datetime, months: int = 12
+    session: Session, principal: Principal | None, substance_ids: Sequence[str], *, now: datetime, months: int = LATELY
 ) -> ConfidenceSplit:
     """Detections of the last months by confidence, all four grades. One query."""
     grades = ("confirmed", "probable", "tentative", "screening")
@@ -431,6 +436,7 @@ def cases_of(session: Session, principal: Principal | None, substance_ids: Seque
     order = ("death", "life_threatening", "intensive_care", "hospital_or_emergency_treatment")
     return CaseSummary(
         any=bool(rows),
+        listed=not mask,
         deaths=by_seriousness.get("death", counted(0)),
         sole_cause=roles["sole"] if by_seriousness.get("death", counted(0)).n is not None else MASKED,
         by_seriousness=tuple(

@@ -46,6 +46,7 @@ class Frame:
     role: str
     nav: tuple[NavItem, ...]
     theme: str
+    shortcuts: bool
     demo: bool
     now: datetime
     version: str
@@ -88,6 +89,7 @@ def build_frame(
         role=words.ROLES[viewer.principal.role] if viewer else "",
         nav=tuple(_nav(viewer, path, waiting)),
         theme=viewer.theme if viewer else "system",
+        shortcuts=viewer.shortcuts if viewer else True,
         demo=context.demo or (session is not None and is_demonstration(session)),
         now=context.now(),
         version=service_version(),

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from app.auth.sessions import MaybeViewer, Viewer, optional_viewer
 from app.context import AppContext, Context
+from app.persistence import trail
 from app.problems import KINDS, FieldError, Problem
 from app.web.frame import Crumb, Frame, build_frame
 from app.web.security import HEADERS
@@ -35,6 +36,8 @@ _MENDS = {
     "forbidden": "Ask the operator of this service if you need it.",
     "not-found": "Check the address. It does not exist, or you may not see it.",
     "validation": "Go back and change what is named above.",
+    "conflict": "Open the record again to see how it stands now, and decide then.",
+    "stale-version": "Open the record again, compare, and send your change once more.",
     "rate-limited": "Wait a little and try again.",
     "internal": "Nothing was stored. Try again; if it stays, quote the reference to the operator of this service.",
     "unavailable": "Nothing was stored. Try again in a few seconds.",
@@ -74,7 +77,9 @@ def _row(slug: str) -> KindRow:
 
 
 def render_problem(request: Request, problem: Problem, reference: str | None) -> Response:
-    """The page for a problem. When the database does not answer, the frame is that of somebody not signed in.
+    """The page for a problem, with a reference: that of a logged error, else the id of the request, which the log holds too.
+
+    When the database does not answer, the frame is that of somebody not signed in.
 
     It carries the headers of `app.web.security` itself: a 500 is answered outside of all middleware.
     """
@@ -89,12 +94,17 @@ def render_problem(request: Request, problem: Problem, reference: str | None) ->
         detail=detail,
         mend=_MENDS.get(problem.slug, kind.mend),
         errors=problem.errors,
-        reference=reference,
+        reference=reference or _request_id(),
         sign_in=viewer is None and problem.slug in {"unauthorised", "forbidden", "not-found"},
     )
     return Page(
         "web/problem.html", frame, page, status=kind.status, headers=HEADERS | problem.headers | {"Cache-Control": "no-store"}
     )
+
+
+def _request_id() -> str | None:
+    trace = trail.current()
+    return trace.request_id if trace is not None else None
 
 
 def _frame(request: Request, context: AppContext, title: str) -> tuple[Viewer | None, Frame]:

@@ -12,6 +12,7 @@ from app.countries import pages as country_pages
 from app.curation import merge_pages as curation_merge_pages
 from app.curation import pages as curation_pages
 from app.dossiers import pages as dossier_pages
+from app.explore import cases as explore_cases
 from app.explore import pages as explore_pages
 from app.explore import records as explore_records
 from app.imports import pages as import_pages
@@ -48,6 +49,7 @@ ROUTERS = (
     priority_pages.router,
     explore_pages.router,
     explore_records.router,
+    explore_cases.router,
     dossier_pages.router,
     country_pages.router,
     package_pages.router,

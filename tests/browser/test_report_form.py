@@ -56,10 +56,15 @@ def test_a_structure_is_identified_while_it_is_written_and_sent(
     page.get_by_role("button", name="Send report").last.click()
     expect(page.locator("#summary")).to_be_focused()
     assert page.title().startswith("Error: ")
-    for label in ("Your reference", "Date of the sample", "Where the sample comes from"):
-        expect(page.locator("#summary")).to_contain_text(label)
-    page.locator("#summary").get_by_role("link", name=re.compile("Date of the sample")).click()
-    expect(page.get_by_label("Date of the sample")).to_be_focused()
+    faults = page.locator("#summary").get_by_role("link")
+    expect(faults).to_have_count(3)
+    for n, label in enumerate(("Your reference", "Date of the sample", "Where the sample comes from")):
+        expect(faults.filter(has_text=label)).to_have_count(1)
+        field = page.locator(str(faults.nth(n).get_attribute("href")))
+        faults.nth(n).click()  # each link goes to its field, which says the same
+        expect(field).to_be_focused()
+        expect(field).to_have_attribute("aria-invalid", "true")
+        expect(page.locator(f"#{field.get_attribute('id')}-fault")).to_be_visible()
     expect(page.get_by_label("Structure")).to_have_value(PFF)
     expect(page.get_by_label("GC-MS", exact=True)).to_be_checked()
     no_violations(page)
@@ -145,3 +150,30 @@ def test_a_draft_returns_after_the_sign_in_was_lost(visit: Callable[..., Visit],
     expect(page.get_by_label("Structure")).to_have_value(PFF)
     page.get_by_role("link", name="Start with an empty form").click()
     expect(page.get_by_label("Your reference")).to_have_value("")
+
+
+def test_a_check_that_is_slow_or_out_of_reach_still_lets_one_send(visit: Callable[..., Visit], desk: str) -> None:
+    made, page = opened(visit, desk, "/reports/new?empty=1", width=390)
+    check = page.get_by_role("region", name="Check of substance 1")
+    held = []
+    page.route("**/reports/check*", lambda route: held.append(route))
+    page.get_by_label("Structure").fill("CCO")
+    expect(check).to_have_text("Still checking; you can send anyway.")
+    expect(page.locator("#announcer")).to_have_text("Still checking; you can send anyway.")
+    held.pop().continue_()  # the answer comes after all, and stands instead
+    expect(check.get_by_role("status")).to_contain_text("No match", ignore_case=True)
+    page.unroute("**/reports/check*")
+    made.context.set_offline(True)
+    page.get_by_label("Structure").fill(PFF)
+    expect(check).to_have_text("The check does not answer now; you can send anyway.")
+    expect(page.get_by_label("Structure")).to_have_value(PFF)
+    made.context.set_offline(False)
+    page.route("**/reports/check*", lambda route: held.append(route))
+    page.get_by_label("Your reference").fill("SLOW-1")
+    page.get_by_label("Date of the sample").fill("2026-11-03")
+    page.get_by_label("Where the sample comes from").select_option("seizure")
+    page.get_by_role("button", name="Send report").last.click()  # while the check still waits
+    expect(page.get_by_role("heading", level=1)).to_have_text("Report SLOW-1")
+    # what browser and htmx write themselves of a request without a network
+    made.console[:] = [text for text in made.console if "ERR_INTERNET_DISCONNECTED" not in text and not text.startswith("htmx:")]
+    made.assert_quiet()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy import ForeignKey, Index, String, Text, true
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.persistence.base import Base, Id, Json, new_id
@@ -37,6 +37,7 @@ class Person(Base):
     role: Mapped[str] = mapped_column(String(16))
     password_hash: Mapped[str] = mapped_column(String(200))
     theme: Mapped[str] = mapped_column(String(8), default="system")
+    shortcuts: Mapped[bool] = mapped_column(default=True, server_default=true())  # single keys that move in lists and search
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
     totp_secret: Mapped[str | None] = mapped_column(Text)  # encrypted; counts from `totp_since`

@@ -103,6 +103,19 @@ def test_a_query_that_takes_too_long_is_refused_with_a_narrower_one(lab: TestCli
     assert "too wide" not in lab.get("/explore?period=60&split=substance").text
 
 
+@pytest.mark.parametrize("split", ["", "confidence", "context", "country", "region", "group", "substance"])
+def test_nothing_found_is_said_and_not_drawn(lab: TestClient, split: str) -> None:
+    query = f"group=piperazine&country=MT&split={split}"
+    for more in ("", "&view=map", "&view=table", "&measure=rate"):
+        page = lab.get(f"/explore?{query}{more}")
+        assert page.status_code == 200
+        assert "No detections match." in page.text or "No rate:" in page.text
+        assert "<figure" not in page.text
+        assert "Remove class: Piperazine" in page.text
+    assert lab.get(f"/explore.csv?{query}").text.count("\r\n") == 25  # the months, and no series
+    assert lab.get(f"/explore.svg?{query}").status_code == 200
+
+
 def test_the_public_and_industry_do_not_explore(site: FastAPI) -> None:
     public, industry = client_of(site), client_of(site)
     assert public.get("/explore").status_code == 303  # to the sign-in

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,11 @@ def test_every_instrument_and_every_rule_opens(site: FastAPI, chemistry: Chemist
         page = client.get("/law/rule", params={"id": rule})
         assert page.status_code == 200, rule
         assert "<svg" in page.text
+        # the examples are the own tests of one of the rule's texts, all of them
+        caught, _, missed = page.text.partition("<h3>Caught</h3>")[2].partition("<h3>Near misses</h3>")
+        shown = [[unescape(s) for s in re.findall(r'<p class="mono small ids">([^<]+)</p>', part)] for part in (caught, missed)]
+        own = [text for text in chemistry.engine.rules() if text.id == rule]
+        assert shown in [[list(text.hits), list(text.near_misses)] for text in own], rule
     assert client.get("/law/rule?id=none").status_code == 404
     assert client.get("/law/instruments/none").status_code == 404
 

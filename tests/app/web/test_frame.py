@@ -132,6 +132,20 @@ def test_a_failing_card_leaves_the_others(site: FastAPI, monkeypatch: pytest.Mon
     assert "First report of 2-MMC in Germany" in answer.text
 
 
+def test_what_waits_stands_first_with_the_time_it_is_due(as_role: dict[str, TestClient]) -> None:
+    text = as_role["authority"].get("/").text
+    main = text.partition("<main")[2]
+    region = re.search(r'<section class="card" aria-labelledby="h-waiting">(.*?)</section>', main, re.DOTALL)
+    assert region
+    assert main.index(region.group()) < main.index('aria-labelledby="h-alerts"')
+    assert re.search(r'<h2 id="h-waiting">Waits for you \(2\)</h2>', region.group(1))
+    rows = re.findall(r"<li>(.*?)</li>", region.group(1), re.DOTALL)
+    assert "Rapid spread of para-fluorofentanyl" in rows[0]  # due first: overdue already
+    assert "Overdue by 3 h" in rows[0]
+    assert "Six deaths" in rows[1]
+    assert re.search(r'Due <time datetime="2026-11-24T14:00:00\+00:00">24 Nov 2026, 14:00 UTC</time>, in 2 h', rows[1])
+
+
 def test_signed_in_pages_are_kept_nowhere(as_role: dict[str, TestClient], public: TestClient) -> None:
     assert as_role["lab"].get("/").headers["cache-control"] == "private, no-store"
     assert "no-store" not in public.get("/").headers["cache-control"]

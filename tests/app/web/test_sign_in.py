@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import select
 
+from app.auth import accounts
 from app.auth import pages as sign_in_pages
 from app.auth.sessions import COOKIE, safe_return
 from app.auth.throttle import SignInThrottle
@@ -68,6 +69,22 @@ def test_wrong_password_and_unknown_person_get_the_same_answer(site: FastAPI) ->
 
     assert plain(first.text, LAB) == plain(second.text, "nobody@example.org")
     assert "<title>Error: Sign in - NPS Early Warning</title>" in first.text
+
+
+def test_a_wrong_password_costs_the_same_work_for_anybody(site: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One hash is worked out whether the e-mail is known or not: the time tells nothing."""
+    hasher, work = accounts._hasher, []
+
+    class Counted:
+        def verify(self, stored: str, given: str) -> bool:
+            work.append(stored.rpartition("$")[0].rpartition("$")[0])  # the parameters of the hash, that is its cost
+            return hasher.verify(stored, given)
+
+    monkeypatch.setattr(accounts, "_hasher", Counted())
+    for email in (LAB, "nobody@example.org"):
+        assert sign_in(client_of(site), email, "not the password").status_code == 422
+    assert len(work) == 2
+    assert work[0] == work[1]
 
 
 def test_a_disabled_person_is_told_no_more_and_loses_the_sign_in(fresh_site: FastAPI) -> None:
@@ -183,6 +200,10 @@ def test_the_look_is_kept_and_printed_by_the_server(fresh_site: FastAPI) -> None
     assert client.post("/account", data={"csrf_token": token_in(text), "theme": "loud"}).status_code == 422
     answer = client.post("/account", data={"csrf_token": token_in(text), "theme": "dark"})
     assert '<html lang="en" data-theme="dark">' in client.get(answer.headers["location"]).text
+    assert client.post("/account", data={"csrf_token": token_in(text), "theme": "dark", "shortcuts": "loud"}).status_code == 422
+    for sent, printed in (("off", ' data-shortcuts="off"'), ("", ' data-shortcuts="off"'), ("on", "")):  # unsaid: as it was
+        client.post("/account", data={"csrf_token": token_in(text), "theme": "dark", "shortcuts": sent})
+        assert f'<html lang="en" data-theme="dark"{printed}>' in client.get("/account").text
 
 
 def test_signing_out_everywhere_ends_every_sign_in_of_the_person(fresh_site: FastAPI) -> None:

@@ -1,0 +1,23 @@
+"""Single-key shortcuts can be switched off by each person
+
+Revision: 0017_shortcuts, after 0015_people
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from alembic import op
+
+revision = "0017_shortcuts"
+down_revision = "0015_people"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("person", sa.Column("shortcuts", sa.Boolean(), nullable=False, server_default=sa.true()))
+
+
+def downgrade() -> None:
+    op.drop_column("person", "shortcuts")
