@@ -317,6 +317,8 @@ def substance(
 
 def _links(found: SubstanceDetail, principal: Principal | None) -> tuple[tuple[str, str], ...]:
     """What can be done from here."""
+    if may(principal, Action.USE_DECLARE):
+        return (("Declare a legitimate use", with_query("/legitimate-uses/new", substance_id=found.id)),)
     if not may(principal, Action.COUNTS_READ):
         return ()
     return (

@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, literal, or_, select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import InstrumentedAttribute, Session, selectinload
 
 from app.auth.permissions import Principal, Role
 from app.persistence.models import CaseSubstance, Detection, HarmCase, Substance
@@ -171,6 +171,11 @@ def existing_substances(principal: Principal | None) -> ColumnElement[bool]:
         .exists()
     )
     return and_(Substance.merged_into.is_(None), or_(Substance.shipped, seen))
+
+
+def with_merged(column: InstrumentedAttribute[Any], ids: Sequence[str]) -> ColumnElement[bool]:
+    """That a row's substance is one of these or was merged into one of them: what is said of a substance keeps its own id."""
+    return or_(column.in_(ids), column.in_(select(Substance.id).where(Substance.merged_into.in_(ids))))
 
 
 def substance_detail(session: Session, principal: Principal | None, substance_id: str) -> SubstanceDetail | MergedInto | None:

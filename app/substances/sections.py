@@ -19,9 +19,10 @@ from app.sharing.counts import Cut, first_months
 from app.sharing.masking import masks_detections
 from app.substances.figures import Figure, Value, bar_figure
 from app.substances.findings import control_title, first_seen_title
-from app.substances.queries import CountryCount, CountryCounts, MonthSeries, SubstanceDetail
+from app.substances.queries import CountryCount, CountryCounts, MonthSeries, SubstanceDetail, with_merged
 from app.substances.samples import Samples, samples_of
 from app.substances.timeline import OnDay, assessed, changes, on_day, said
+from app.uses.service import Listed, uses
 from app.web import charts, words
 from app.web.places import country_name
 from app.web.templating import day as written_day
@@ -29,6 +30,7 @@ from app.web.templating import month as written_month
 from chem.values import Analogue
 
 MOST_COUNTRIES = 25
+MOST_DECLARED = 50
 LEAST_MONTHS = 3
 
 
@@ -48,6 +50,15 @@ class Medical:
     falsified: int
     patient_owned: int
     told_diverted: int
+    declared: tuple[Listed, ...]  # confirmed declarations of industry, newest first
+
+    @property
+    def said(self) -> str:
+        """The one word for where it stands: authorised, under study, or none known."""
+        kinds = {use.kind for use in self.declared}
+        if self.medicine or kinds & {"authorised_medicine", "veterinary_medicine"}:
+            return "authorised"
+        return "studied" if kinds & {"clinical_study", "research"} else "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +91,7 @@ def sections_of(
     as_of: date,
     period: str,
 ) -> Sections:
-    """Eight queries at most, whatever the number of detections."""
+    """Nine queries at most, whatever the number of detections."""
     now = context.now()
     engine = context.chemistry.engine
     samples = samples_of(session, reader, substance.members) if reader is not None and may(reader, Action.COUNTS_READ) else None
@@ -108,6 +119,7 @@ def sections_of(
             falsified=samples.falsified if samples else 0,
             patient_owned=samples.patient_owned if samples else 0,
             told_diverted=samples.told_diverted if samples else 0,
+            declared=tuple(uses(session, reader, substances=substance.members, state="confirmed", limit=MOST_DECLARED)),
         ),
     )
 
@@ -130,8 +142,9 @@ def map_of(substance: SubstanceDetail, countries: CountryCounts, period: str) ->
     """The world map of the same counts as the chart by country."""
     values = {row.country: float(row.total.n) for row in countries.rows if row.total.n is not None}
     values |= dict.fromkeys(countries.silent, 0.0)
+    reported = f"{len(countries.rows)} of {countries.reporting} reporting countries"
     return country_map(
-        title=f"{substance.name} was reported by {len(countries.rows)} of {countries.reporting} reporting countries",
+        title=f"{substance.name} was reported by {reported} in the {period}",
         subtitle=f"Detections by country of the sample, {period}, confirmed and probable. Counts, not rates",
         values=values,
         masked=tuple(row.country for row in countries.rows if row.total.n is None),
@@ -293,7 +306,7 @@ def _measures(session: Session, ids: Sequence[str]) -> list[tuple[Measure, str]]
     rows = session.execute(
         select(Measure, Organisation.name)
         .join(Organisation, Organisation.id == Measure.org_id)
-        .where(Measure.substance_id.in_(ids), Organisation.test.is_(False))
+        .where(with_merged(Measure.substance_id, ids), Organisation.test.is_(False))
         .order_by(Measure.country, Measure.created_at)
     )
     return [(row[0], row[1]) for row in rows]

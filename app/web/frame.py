@@ -115,6 +115,8 @@ def _nav(viewer: Viewer | None, path: str, waiting: int | None) -> list[NavItem]
         if may(viewer.principal, Action.DELIVERY_READ):
             items.append(item("Coverage", "/coverage"))
         items.append(item("Measures", "/measures"))
+        if may(viewer.principal, Action.USE_DECLARE) or may(viewer.principal, Action.USE_DECIDE):
+            items.append(item("Legitimate uses", "/legitimate-uses"))
         items.append(item("Screening", "/screening"))
         if may(viewer.principal, Action.REPORT_SEND):
             items.append(item("My reports", "/reports"))
