@@ -185,6 +185,7 @@ DOORS: Mapping[str, Door] = {
     "GET /substances/{substance_id}": _open(Rows.COUNTS),
     "GET /substances/{substance_id}/detections-by-{which}.csv": _open(Rows.COUNTS),
     "GET /substances/{substance_id}/detections-by-{which}.svg": _open(Rows.COUNTS),
+    "GET /substances/{substance_id}/detections-by-{which}.png": _open(Rows.COUNTS),
     "GET /priorities": _for(Action.COUNTS_READ, Rows.COUNTS),
     "GET /priorities.csv": _for(Action.COUNTS_READ, Rows.COUNTS),
     "GET /dossiers": _for(Action.COUNTS_READ, Rows.VIEW),

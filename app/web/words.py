@@ -119,6 +119,13 @@ ROLES = {
     "industry": "Industry partner",
     "admin": "Administrator",
 }
+CAUSES = {
+    "sole_cause": "Sole cause",
+    "combined_cause": "Combined cause",
+    "contributory": "Contributory",
+    "undetermined": "Undetermined",
+    "incidental": "Incidental",
+}
 CONTEXTS = {
     "seizure": "Seizure",
     "collected": "Collected",
