@@ -391,7 +391,8 @@ def _atlas_title(told: Told, split: Split) -> str:
     throughout = frozenset.intersection(*(panel.reporting for panel in atlas))
     if split in SPLIT_OF_TIME and len(atlas) > 1 and throughout:
         first, last = (sum(1 for c in throughout if panel.places.get(c)) for panel in (atlas[0], atlas[-1]))
-        return f"{told.name}: from {first} to {last} countries among the {len(throughout)} that report throughout"
+        moved = f"from {first} to {last} countries" if first != last else f"{words.count(last, 'country', 'countries')} as before"
+        return f"{told.name}: {moved}, among the {len(throughout)} that report throughout"
     if split in SPLIT_OF_TIME:
         return f"{told.name} {'were' if told.plural else 'was'} reported by {_of_reporting(told.frame)}"
     return f"{told.name} by {SPLIT_WORDS[split].lower()}: {atlas[0].name} has most, {atlas[0].total:,} of {told.frame.total:,}"

@@ -231,7 +231,7 @@ def bar_figure(
         title=title,
         subtitle=subtitle,
         picture=charts.picture(
-            charts.ranked_bars(drawn, width=560, label_limit=180),
+            charts.ranked_bars(drawn, width=740, label_limit=180),
             charts.ranked_bars(drawn, width=340, label_limit=120),
             label=label,
         ),

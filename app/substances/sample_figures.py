@@ -65,7 +65,7 @@ def beside_figure(name: str, samples: Samples | None) -> Figure | None:
 
     return bar_figure(
         "found-with",
-        title=f"{first} was found beside {name} in {count.n:,} of {total:,} samples",
+        title=f"{first[:1].upper()}{first[1:]} was found beside {name} in {count.n:,} of {total:,} samples",
         subtitle=f"Other substances in {samples.of}, the commonest {len(samples.beside)}, confirmed and probable {name}",
         columns=("Found with", "Samples"),
         more=("Share", "95 %"),
@@ -120,7 +120,11 @@ def purity_figure(name: str, samples: Samples | None) -> Figure | None:
         legend=(
             LegendItem(kind="probable", text="A sample, to the whole per cent"),
             LegendItem(kind="confirmed", text="Median"),
-            LegendItem(kind="expected", text="Middle half, from 10 samples"),
+            *(
+                (LegendItem(kind="expected", text="Middle half, from 10 samples"),)
+                if any(row.low is not None for row in rows)
+                else ()
+            ),
         ),
         columns=("Form and basis", "Samples", "Confirmed", "Probable", "Lowest", "Median", "Middle half", "Highest"),
         rows=tuple(

@@ -266,12 +266,12 @@ def spreads(rows: tuple[Spread, ...], *, width: int, label_limit: int) -> str:
     dots = [{"key": row.key, "value": value} for row in rows for value in row.values]
     ticks = [{"key": row.key, "value": row.middle} for row in rows]
     layers = [
-        _chart(boxes or [{"key": rows[0].key, "value": 0, "to": 0}])
-        .mark_bar(color=EXPECTED, stroke=MUTED, strokeWidth=1, height=16)
-        .encode(y=y, x=x, x2="to:Q"),
         _chart(dots).mark_point(color=PROBABLE, filled=True, size=26, opacity=1).encode(y=y, x=x),
-        _chart(ticks).mark_tick(color=CONFIRMED, thickness=3, size=20).encode(y=y, x=x),
+        _chart(ticks).mark_tick(color=CONFIRMED, thickness=3, size=20, opacity=1).encode(y=y, x=x),
     ]
+    if boxes:
+        box = _chart(boxes).mark_bar(color=EXPECTED, stroke=MUTED, strokeWidth=1, height=16)
+        layers.insert(0, box.encode(y=y, x=x, x2="to:Q"))
     return _draw(layers, width=width, height=30 * len(rows), fit=True)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from importlib.metadata import version
@@ -128,4 +128,10 @@ def _nav(viewer: Viewer | None, path: str, waiting: int | None) -> list[NavItem]
             items.append(item("Curation", "/ops/curation"))
         if may(viewer.principal, Action.ACCOUNTS):
             items.append(item("Accounts", "/accounts"))
-    return items
+    return _one_current(items)
+
+
+def _one_current(items: list[NavItem]) -> list[NavItem]:
+    """Where one area lies inside another, only the inner one is current."""
+    inner = max((len(one.href) for one in items if one.current), default=0)
+    return [replace(one, current=one.current and len(one.href) == inner) for one in items]
