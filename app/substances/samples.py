@@ -1,18 +1,18 @@
 """What the samples of a substance were: form, purity, what lay beside it, where they came from. For readers of rows.
 
-All samples are counted, by the database; of a substance with more than `MOST` the newest `MOST`, so that the time of the
-commonest one is bounded too. `Samples.of` says which, and every figure prints it.
+All samples are counted; of a substance with `MOST` detections or more those of the newest, so that the commonest one takes no
+longer among a million detections than among ten thousand. `Samples.of` says which, and every figure prints it.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median, quantiles
 
-from sqlalchemy import Subquery, and_, func, or_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import and_, func, or_, select
+from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal
 from app.persistence.models import Detection, Incident, IncidentSubstance, Report, Sample, Substance
@@ -21,7 +21,7 @@ from app.sharing.rows import open_routes
 from app.statements.service import current, readable_incidents
 from app.substances.queries import detections_of, with_merged
 
-MOST = 20_000
+MOST = 1_000  # detections
 MOST_BESIDE = 10
 LEAST_FOR_QUARTILES = 10
 
@@ -71,6 +71,7 @@ class Samples:
     """
 
     looked_at: Split
+    whole: bool  # all that the reader may see, not the newest of them
     forms: tuple[tuple[str, Split], ...]
     purities: tuple[Purity, ...]
     beside: tuple[tuple[str, Split], ...]
@@ -80,8 +81,8 @@ class Samples:
 
     @property
     def of(self) -> str:
-        """Which samples these are: "all 412 samples", or "the newest 20,000 samples"."""
-        if self.looked_at.n >= MOST:
+        """Which samples these are: "all 412 samples", or "the newest 1,000 samples"."""
+        if not self.whole:
             return f"the newest {self.looked_at.n:,} samples"
         return "the only sample" if self.looked_at.n == 1 else f"all {self.looked_at.n:,} samples"
 
@@ -91,26 +92,33 @@ class Samples:
 
 
 def samples_of(session: Session, reader: Principal, substance_ids: Sequence[str]) -> Samples:
-    """Four queries, whatever the number of detections. Confirmed and probable detections, of the whole history."""
-    newest = (
-        select(Detection.report_id, Detection.confidence, Detection.purity_percent, Detection.purity_as)
+    """Four queries, whatever the number of detections. Confirmed and probable detections, of the whole history.
+
+    A sample counts once, with the surest confidence, where stereoisomers were found in it.
+    """
+    rows = session.execute(
+        select(
+            Detection.report_id, Detection.confidence, Sample.form, Sample.context_detail, Detection.purity_percent,
+            Detection.purity_as,
+        )
+        .join(Sample, Sample.report_id == Detection.report_id)
         .where(detections_of(reader, substance_ids))
         .order_by(Detection.received_at.desc(), Detection.id.desc())
         .limit(MOST)
-        .subquery("newest")
-    )
-    columns = (Sample.form, Sample.context_detail, newest.c.confidence, newest.c.purity_as, newest.c.purity_percent)
-    rows = session.execute(
-        select(*columns, func.count()).select_from(newest).join(Sample, Sample.report_id == newest.c.report_id).group_by(*columns)
-    ).all()
+    ).all()  # fmt: skip
+    sure: dict[str, Split] = {}
+    kinds: dict[str, tuple[str, str]] = {}
+    purities: dict[tuple[str, str], list[tuple[float, Split]]] = defaultdict(list)
+    for report, confidence, form, detail, percent, basis in rows:
+        sure[report] = max(sure.get(report, Split()), _part(confidence), key=lambda split: (split.confirmed, split.probable))
+        kinds[report] = form or "", detail or ""
+        if percent is not None:
+            purities[form or "", basis or ""].append((float(percent), _part(confidence)))
     forms: dict[str, Split] = defaultdict(Split)
     details: dict[str, Split] = defaultdict(Split)
-    purities: dict[tuple[str, str], Counter[tuple[str, float]]] = defaultdict(Counter)
-    for form, detail, confidence, basis, percent, n in rows:
-        forms[form or ""] += _part(confidence, n)
-        details[detail or ""] += _part(confidence, n)
-        if percent is not None:
-            purities[form or "", basis or ""][confidence, float(percent)] += n
+    for report, (form, detail) in kinds.items():
+        forms[form] += sure[report]
+        details[detail] += sure[report]
     diverted = session.scalar(
         select(func.count(Incident.id.distinct()))
         .join(IncidentSubstance, IncidentSubstance.incident_id == Incident.id)
@@ -119,71 +127,71 @@ def samples_of(session: Session, reader: Principal, substance_ids: Sequence[str]
             and_(Incident.kind == "diversion", current(Incident), readable_incidents(reader)),
         )
     )
-    found = [_purity(form, basis, counted) for (form, basis), counted in purities.items()]
+    found = [_purity(form, basis, values) for (form, basis), values in purities.items()]
     return Samples(
-        looked_at=sum(forms.values(), Split()),
-        forms=_commonest(forms),
+        looked_at=sum(sure.values(), Split()),
+        whole=len(rows) < MOST,
+        forms=tuple(sorted(forms.items(), key=lambda pair: (-pair[1].n, pair[0]))),
         purities=tuple(sorted(found, key=lambda one: (-one.count.n, one.form, one.basis))),
-        beside=_beside(session, newest, substance_ids),
-        routes=_routes(session, newest, reader),
+        beside=_beside(session, sure, substance_ids),
+        routes=_routes(session, sure, reader),
         details=dict(details),
         told_diverted=int(diverted or 0),
     )
 
 
-def _part(confidence: str, n: int) -> Split:
+def _part(confidence: str) -> Split:
     assert confidence in SHOWN_CONFIDENCES
-    return Split(confirmed=n) if confidence == "confirmed" else Split(probable=n)
+    return Split(confirmed=1) if confidence == "confirmed" else Split(probable=1)
 
 
-def _commonest(found: dict[str, Split]) -> tuple[tuple[str, Split], ...]:
-    return tuple(sorted(found.items(), key=lambda pair: (-pair[1].n, pair[0])))
-
-
-def _beside(session: Session, newest: Subquery, substance_ids: Sequence[str]) -> tuple[tuple[str, Split], ...]:
+def _beside(session: Session, sure: Mapping[str, Split], substance_ids: Sequence[str]) -> tuple[tuple[str, Split], ...]:
     """Other substances in the same samples, counted once a sample, the commonest."""
-    other = aliased(Detection)
     rows = session.execute(
-        select(Substance.id, Substance.name, newest.c.confidence, func.count(other.report_id.distinct()))
-        .select_from(newest)
-        .join(other, other.report_id == newest.c.report_id)
-        .join(Substance, Substance.id == other.substance_id)
-        .where(other.counted, other.relation == "parent", other.substance_id.not_in(substance_ids))
-        .group_by(Substance.id, Substance.name, newest.c.confidence)
+        select(Detection.report_id, Substance.id, Substance.name)
+        .join(Substance, Substance.id == Detection.substance_id)
+        .where(
+            # named one by one: a planner would read all detections to join them
+            Detection.report_id.in_(sorted(sure)),
+            Detection.counted,
+            Detection.relation == "parent",
+            Detection.substance_id.not_in(substance_ids),
+        )
+        .distinct()
     )
     found: dict[str, Split] = defaultdict(Split)
     names = {}
-    for key, name, confidence, n in rows:
-        found[key] += _part(confidence, n)
+    for report, key, name in rows:
+        found[key] += sure[report]
         names[key] = name
     ordered = sorted(found.items(), key=lambda pair: (-pair[1].n, names[pair[0]]))
     return tuple((names[key], count) for key, count in ordered[:MOST_BESIDE])
 
 
-def _routes(session: Session, newest: Subquery, reader: Principal) -> tuple[Route, ...]:
-    columns = (Sample.origin, Sample.transit, Sample.destination, newest.c.confidence)
+def _routes(session: Session, sure: Mapping[str, Split], reader: Principal) -> tuple[Route, ...]:
     rows = session.execute(
-        select(Sample.origin, Sample.transit, Sample.destination, newest.c.confidence, func.count())
-        .select_from(newest)
-        .join(Sample, Sample.report_id == newest.c.report_id)
-        .join(Report, Report.id == newest.c.report_id)
-        .where(or_(Sample.origin.is_not(None), Sample.destination.is_not(None)), open_routes(reader))
-        .group_by(*columns)
+        select(Sample.report_id, Sample.origin, Sample.transit, Sample.destination)
+        .join(Report, Report.id == Sample.report_id)
+        .where(
+            Sample.report_id.in_(sorted(sure)),
+            or_(Sample.origin.is_not(None), Sample.destination.is_not(None)),
+            open_routes(reader),
+        )
     )
     found: dict[tuple[str, tuple[str, ...], str], Split] = defaultdict(Split)
-    for origin, transit, destination, confidence, n in rows:
-        found[origin or "", tuple(transit or ()), destination or ""] += _part(confidence, n)
+    for report, origin, transit, destination in rows:
+        found[origin or "", tuple(transit or ()), destination or ""] += sure[report]
     routes = (Route(origin=o, transit=t, destination=d, count=count) for (o, t, d), count in found.items())
     return tuple(sorted(routes, key=lambda route: (-route.count.n, route.origin, route.transit, route.destination)))
 
 
-def _purity(form: str, basis: str, counted: Counter[tuple[str, float]]) -> Purity:
-    values = sorted(percent for (_, percent), n in counted.items() for _ in range(n))
+def _purity(form: str, basis: str, found: Sequence[tuple[float, Split]]) -> Purity:
+    values = sorted(percent for percent, _ in found)
     quarters = quantiles(values, n=4, method="inclusive") if len(values) >= LEAST_FOR_QUARTILES else None
     return Purity(
         form=form,
         basis=basis,
-        count=sum((_part(confidence, n) for (confidence, _), n in counted.items()), Split()),
+        count=sum((split for _, split in found), Split()),
         middle=median(values),
         low=quarters[0] if quarters else None,
         high=quarters[2] if quarters else None,

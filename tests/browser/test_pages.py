@@ -89,6 +89,7 @@ PAGES: dict[str, tuple[str | None, Callable[[Page, str], None]]] = {
     "family": (REVIEWER, _goto("/families/fentanyl_analogue")),
     "explore": (REVIEWER, _goto("/explore?period=36&split=country")),
     "explore, map": (LAB, _goto("/explore?view=map")),
+    "explore, small maps": (LAB, _goto("/explore?view=maps&period=36")),
     "detections": (LAB, _goto("/detections?period=36")),
     "material": (LAB, _follow("/substances?q=Opium", "main .row-title")),
     "inbox": (AUTHORITY, _goto("/inbox")),
