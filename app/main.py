@@ -41,6 +41,7 @@ from app.settings import Settings
 from app.statements import api as statements_api
 from app.substances import api as substances_api
 from app.substances import suspects_api
+from app.uses import api as uses_api
 from app.web.wiring import install as install_pages
 from app.worker import Worker
 
@@ -141,6 +142,7 @@ def assemble(base_url: str) -> FastAPI:
         packages_api,
         suspects_api,
         law_api,
+        uses_api,
         audit_api,
         observability_api,
         notifications_api,

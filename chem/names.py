@@ -369,7 +369,7 @@ class NameTable:
             if answer is not None:
                 return answer
         if _DOUBT & set(tokens(stripped)):
-            return self._unresolved(label, "the label says itself that it is not certain", suggest=False)
+            return self._unresolved(label, "the label says that it is not certain", suggest=False)
         several = [part for part in re.split(r"\s*(?:/|\+|&|;|\band\b)\s*", stripped) if part]
         if len(several) > 1:
             parts = [self.resolve(part) for part in several]

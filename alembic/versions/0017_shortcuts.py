@@ -1,6 +1,6 @@
 """Single-key shortcuts can be switched off by each person
 
-Revision: 0017_shortcuts, after 0015_people
+Revision: 0017_shortcuts, after 0016_legitimate_uses
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0017_shortcuts"
-down_revision = "0015_people"
+down_revision = "0016_legitimate_uses"
 branch_labels = None
 depends_on = None
 

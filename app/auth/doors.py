@@ -28,6 +28,7 @@ class Rows(StrEnum):
     TEXT = "text"  # reports as sent, where app.sharing.rows.sees_text holds: the sender and its country's authority
     SENT = "sent"  # reports of the caller's own organisation
     OWN = "own"  # the caller's own organisation's rows
+    USES = "uses"  # declarations of industry, by app.uses.service
     ALERTS = "alerts"  # by app.notifications.queries.visible
     SELF = "self"  # the signed-in person's own account
     LINK = "link"  # what a link with a secret in it stands for
@@ -131,6 +132,12 @@ DOORS: Mapping[str, Door] = {
     "POST /v1/deliveries/{delivery_id}/retry": _for(Action.DELIVERY_RETRY, Rows.OWN),
     "POST /v1/measures": _for(Action.MEASURE_WRITE, Rows.OWN),
     "GET /v1/measures": _for(Action.ALERT_READ, Rows.ALERTS),
+    # legitimate uses
+    "POST /v1/legitimate-uses": _for(Action.USE_DECLARE, Rows.OWN),
+    "GET /v1/legitimate-uses": _for(Action.SUBSTANCE_READ, Rows.USES),
+    "POST /v1/legitimate-uses/{use_id}/confirm": _for(Action.USE_DECIDE, Rows.USES),
+    "POST /v1/legitimate-uses/{use_id}/refuse": _for(Action.USE_DECIDE, Rows.USES),
+    "POST /v1/legitimate-uses/{use_id}/withdraw": _for(Action.USE_DECLARE, Rows.OWN),
     # endpoints
     "POST /v1/subscriptions": _for(Action.SUBSCRIBE, Rows.OWN),
     "GET /v1/subscriptions": _for(Action.SUBSCRIBE, Rows.OWN),
@@ -178,6 +185,7 @@ DOORS: Mapping[str, Door] = {
     "GET /substances/{substance_id}": _open(Rows.COUNTS),
     "GET /substances/{substance_id}/detections-by-{which}.csv": _open(Rows.COUNTS),
     "GET /substances/{substance_id}/detections-by-{which}.svg": _open(Rows.COUNTS),
+    "GET /substances/{substance_id}/detections-by-{which}.png": _open(Rows.COUNTS),
     "GET /priorities": _for(Action.COUNTS_READ, Rows.COUNTS),
     "GET /priorities.csv": _for(Action.COUNTS_READ, Rows.COUNTS),
     "GET /dossiers": _for(Action.COUNTS_READ, Rows.VIEW),
@@ -231,6 +239,11 @@ DOORS: Mapping[str, Door] = {
     "POST /measures/new": _for(Action.MEASURE_WRITE, Rows.OWN, form=True),
     "POST /alerts/{alert_id}/acknowledge": _for(Action.ALERT_ACKNOWLEDGE, Rows.ALERTS, form=True),
     "POST /alerts/{alert_id}/approve": _for(Action.ALERT_APPROVE, Rows.ALERTS, form=True),
+    "GET /legitimate-uses": _for(Action.SUBSTANCE_READ, Rows.USES),
+    "GET /legitimate-uses/new": _for(Action.USE_DECLARE, Rows.OWN),
+    "POST /legitimate-uses/new": _for(Action.USE_DECLARE, Rows.OWN, form=True),
+    "POST /legitimate-uses/{use_id}/decide": _for(Action.USE_DECIDE, Rows.USES, form=True),
+    "POST /legitimate-uses/{use_id}/withdraw": _for(Action.USE_DECLARE, Rows.OWN, form=True),
     "GET /suspects": _for(Action.SUBSTANCE_READ, Rows.COUNTS),
     "GET /suspects.csv": _for(Action.SUBSTANCE_READ, Rows.COUNTS),
     "GET /help": _open(Rows.NONE),

@@ -52,6 +52,8 @@ class Action(StrEnum):
     DELIVERY_READ = "delivery.read"
     DELIVERY_RETRY = "delivery.retry"
     MEASURE_WRITE = "measure.write"
+    USE_DECLARE = "use.declare"
+    USE_DECIDE = "use.decide"
     DOSSIER_BUILD = "dossier.build"
     DELIVERY_MEND = "delivery.mend"
     LAW_DRAFT = "law.draft"
@@ -86,6 +88,8 @@ TABLE: dict[Action, frozenset[Role]] = {
     Action.DELIVERY_READ: frozenset({Role.AUTHORITY, Role.ANALYST, Role.ADMIN}),
     Action.DELIVERY_RETRY: frozenset({Role.AUTHORITY, Role.ANALYST, Role.ADMIN}),
     Action.MEASURE_WRITE: frozenset({Role.AUTHORITY}),
+    Action.USE_DECLARE: frozenset({Role.INDUSTRY}),
+    Action.USE_DECIDE: frozenset({Role.ANALYST}),
     Action.DOSSIER_BUILD: frozenset({Role.REVIEWER, Role.ANALYST}),
     Action.DELIVERY_MEND: frozenset({Role.ANALYST, Role.ADMIN}),
     Action.LAW_DRAFT: frozenset({Role.ANALYST}),

@@ -20,9 +20,11 @@ from app.persistence.models import CaseSubstance, Detection, HarmCase, Measure, 
 from app.sharing.counts import Cut, counts
 from app.sharing.masking import Cell, masked_cells
 from app.sharing.rows import counted_cases, readable_cases, readable_detections
-from app.substances.queries import existing_substances
+from app.substances.queries import existing_substances, with_merged
+from app.uses.service import Listed, uses
 
 MOST_ALERTS = 500
+MOST_DECLARED = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +98,7 @@ class Material:
     cases: tuple[Case, ...]
     alerts: tuple[AlertRow, ...]
     measures: tuple[MeasureLine, ...]
+    declared: tuple[Listed, ...]  # legitimate uses, confirmed by the cut-off
     masked: dict[str, Cell]  # cases by seriousness as the view gets them where it may not open them; else empty
     reporting: tuple[tuple[str, str], ...]  # (country, month) of any detection in the 36 months to the cut-off
 
@@ -105,7 +108,7 @@ _GRAVEST = ("sole_cause", "combined_cause", "contributory", "undetermined", "inc
 
 
 def gather(session: Session, reader: Principal, members: Sequence[Member], *, cutoff: date, now: Any, since: str) -> Material:
-    """All rows up to the cut-off. Six queries, whatever their number."""
+    """All rows up to the cut-off. Seven queries, whatever their number."""
     ids = [member.id for member in members]
     finds = _finds(session, reader, ids, cutoff)
     alerts = alerts_for(session, reader, now=now, substance_ids=ids, limit=MOST_ALERTS).rows
@@ -119,6 +122,7 @@ def gather(session: Session, reader: Principal, members: Sequence[Member], *, cu
         masked={} if listed else _masked(session, reader, ids, cutoff),
         alerts=tuple(alert for alert in alerts if alert.at.date() <= cutoff),
         measures=_measures(session, ids, cutoff),
+        declared=_declared(session, reader, ids, cutoff),
         reporting=tuple(
             (country, month)
             for country, month, _ in session.execute(
@@ -250,7 +254,7 @@ def _measures(session: Session, ids: Sequence[str], cutoff: date) -> tuple[Measu
     rows = session.execute(
         select(Measure, Organisation.name)
         .join(Organisation, Organisation.id == Measure.org_id)
-        .where(Measure.substance_id.in_(ids), Organisation.test.is_(False))
+        .where(with_merged(Measure.substance_id, ids), Organisation.test.is_(False))
         .order_by(Measure.country, Measure.created_at)
     )
     return tuple(
@@ -261,3 +265,8 @@ def _measures(session: Session, ids: Sequence[str], cutoff: date) -> tuple[Measu
         for measure, name in rows
         if measure.created_at.date() <= cutoff
     )  # fmt: skip
+
+
+def _declared(session: Session, reader: Principal, ids: Sequence[str], cutoff: date) -> tuple[Listed, ...]:
+    found = uses(session, reader, substances=ids, state="confirmed", limit=MOST_DECLARED)
+    return tuple(use for use in found if use.decided_at is not None and use.decided_at.date() <= cutoff)

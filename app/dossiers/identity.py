@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 from app.dossiers.gathering import MeasureLine
 from app.dossiers.making import Making, by, literature, plain, section
 from app.dossiers.values import Block, Drawing, Facts, Fill, Gap, Section, Table, Text, Value
 from app.substances.status import InstrumentStatus, status_by_instrument
+from app.uses.service import Listed
 from app.web import words
 from app.web.places import country_name
 from app.web.templating import day
@@ -119,38 +121,61 @@ def convertibility(making: Making) -> Section:
     return section(3, Fill.PARTLY, table, lead, Gap(fill=fill, text="Convertibility itself is not in the service"))
 
 
+# which declarations of industry stand under which heading; all that is no medicine and no science is under 12
+MEDICINES = frozenset({"authorised_medicine", "veterinary_medicine"})
+SCIENCE = frozenset({"clinical_study", "research", "reference_material"})
+
+
 def unfilled(making: Making) -> dict[int, Section]:
-    """The headings that only the literature fills, and those on medicines and industry."""
+    """The headings that only the literature fills, and those on medicines, industry and science with what industry declared."""
+    declared = making.material.declared
     medicine = None
     if making.medicine:
         medicine = Text(text=f"Named as an approved medicine: {making.medicine}. Where and for what is not on file here.")
-    authorised = (
-        section(
-            11,
-            Fill.PARTLY,
-            medicine,
-            Gap(fill="Authorisations country by country, from medicines agencies.", text="Nothing else in the service"),
-        )
-        if medicine
-        else section(
-            11,
-            Fill.EMPTY,
-            Text(text="Not on the list of approved medicines that is shipped with the service."),
-            Gap(fill="Answers of medicines agencies."),
-        )
-    )
+    medicines = _declared("Medicines declared by industry", [use for use in declared if use.kind in MEDICINES])
+    science = _declared("Study and research declared by industry", [use for use in declared if use.kind in SCIENCE])
+    industry = _declared("Uses declared by industry", [use for use in declared if use.kind not in MEDICINES | SCIENCE])
+    if medicine or medicines:
+        gap = Gap(fill="Authorisations country by country, from medicines agencies.", text="Nothing else in the service")
+        authorised = section(11, Fill.PARTLY, medicine, medicines, gap)
+    else:
+        listed = Text(text="Not on the list of approved medicines that is shipped with the service.")
+        authorised = section(11, Fill.EMPTY, listed, Gap(fill="Answers of medicines agencies."))
+    trade = "Legitimate uses declared by industry and confirmed by an analyst; trade registers."
     return {
         7: literature(7, "Animal and human studies of dependence and withdrawal; clinical reports."),
         8: literature(8, "Animal and human studies of abuse potential, receptor data."),
         9: literature(9, "Clinical use, extent of use and its epidemiology.", medicine),
         10: literature(10, "The current WHO Model List of Essential Medicines."),
         11: authorised,
-        12: section(
-            12, Fill.EMPTY, Gap(fill="Legitimate uses declared by industry and confirmed by an analyst; trade registers.")
-        ),
+        12: section(12, Fill.PARTLY, industry, Gap(fill="Trade registers.", text="Nothing else in the service"))
+        if industry
+        else section(12, Fill.EMPTY, Gap(fill=trade)),
         15: literature(15, "Statistics of licit production and trade, answers of countries."),
-        19: literature(19, "Whatever else bears on a recommendation."),
+        19: literature(19, "Whatever else bears on a recommendation.", science),
     }
+
+
+def _declared(caption: str, found: Sequence[Listed]) -> Table | None:
+    """Confirmed declarations with their source; the organisation is confidential and stands in no dossier."""
+    if not found:
+        return None
+    return Table(
+        caption=caption,
+        columns=("Substance", "Declared", "Where", "Source", "Standing"),
+        rows=tuple(
+            (
+                Value(use.name),
+                Value(
+                    words.said(words.USES, use.use) + (f": {words.said(words.USE_KINDS, use.kind).lower()}" if use.kind else "")
+                ),
+                Value(use.where),
+                Value(use.source),
+                Value(use.confirmed),
+            )
+            for use in found
+        ),
+    )
 
 
 def _status_rows(making: Making, *, un: bool) -> tuple[InstrumentStatus, ...]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from app.explore.queries import Asked, Frame, RatePoint, Series
-from app.explore.questions import Measure, Split, View
+from app.explore.queries import Asked, Frame, Panel, RatePoint, Series
+from app.explore.questions import SPLIT_WORDS, Measure, Split, View
 from app.regions import region_of
 from app.sharing.masking import Cell, CellState, Total, counted
 from app.substances.figures import Figure, LegendItem, Value, alternative, number
@@ -99,6 +99,8 @@ def figure_of(asked: Asked, frame: Frame) -> Figure:
     question = asked.question
     if question.view is View.MAP:
         return map_figure(asked, frame)
+    if question.view is View.MAPS:
+        return atlas_figure(asked, frame)
     if question.measure is Measure.RATE and frame.rates:
         return rate_figure(asked, frame)
     return count_figure(asked, frame)
@@ -129,6 +131,7 @@ def _hrefs(asked: Asked) -> dict[str, str]:
     return {
         "csv_href": question.href("/explore.csv"),
         "svg_href": question.href("/explore.svg"),
+        "png_href": question.href("/explore.png"),
         "xlsx_href": question.href("/explore.xlsx"),
     }
 
@@ -379,8 +382,72 @@ def country_map(
         caveat=f"{words.WHO_TESTED} Darker may mean more testing. {maps.BOUNDARIES}",
         csv_href=hrefs["csv_href"],
         svg_href=hrefs["svg_href"],
+        png_href=hrefs.get("png_href"),
         xlsx_href=hrefs.get("xlsx_href"),
     )
+
+
+def _atlas_title(told: Told, split: Split) -> str:
+    """How many countries, among those that report throughout; of other maps than those of time only what they show."""
+    atlas = told.frame.atlas
+    throughout = frozenset.intersection(*(panel.reporting for panel in atlas))
+    if split in SPLIT_OF_TIME and len(atlas) > 1 and throughout:
+        first, last = (sum(1 for c in throughout if panel.places.get(c)) for panel in (atlas[0], atlas[-1]))
+        moved = f"from {first} to {last} countries" if first != last else f"{words.count(last, 'country', 'countries')} as before"
+        return f"{told.name}: {moved}, among the {len(throughout)} that report throughout"
+    if split in SPLIT_OF_TIME:
+        return f"{told.name} {'were' if told.plural else 'was'} reported by {_of_reporting(told.frame)}"
+    return f"{told.name} by {SPLIT_WORDS[split].lower()}: {atlas[0].name} has most, {atlas[0].total:,} of {told.frame.total:,}"
+
+
+SPLIT_OF_TIME = frozenset(Split) - {Split.CONTEXT, Split.GROUP, Split.SUBSTANCE}
+
+
+def atlas_figure(asked: Asked, frame: Frame) -> Figure:
+    """Small maps in the same classes, one for each 12 months, or for each context, group or substance. Counts, never rates."""
+    told = _told(asked, frame, mapped=True)
+    split = asked.question.split
+    title = _atlas_title(told, split)
+    steps = maps.steps([float(n) for panel in frame.atlas for n in panel.places.values()])
+    drawn = []
+    for panel in frame.atlas:
+        looks = dict.fromkeys(panel.reporting, maps.ZERO) | {c: steps.place(n) for c, n in panel.places.items()}
+        found = f"{panel.total:,} in {len(panel.places)} of {words.count(len(panel.reporting), 'country', 'countries')}"
+        drawn.append(maps.Small(title=f"{panel.name}: {found}", looks=looks))
+    legend = []
+    lowest = 0.0
+    known = [float(n) for panel in frame.atlas for n in panel.places.values() if n]
+    for bound in steps.bounds:
+        start = min(v for v in known if v > lowest)
+        text = f"{start:,.0f}" if start == bound else f"{start:,.0f} to {bound:,.0f}"
+        legend.append(LegendItem(kind=steps.place(bound), text=text))
+        lowest = bound
+    legend += [LegendItem(kind="zero", text="0"), LegendItem(kind="nodata", text="[x] no data")]
+    countries = sorted({c for panel in frame.atlas for c in panel.reporting | set(panel.places)}, key=country_name)
+    silent = sum(1 for panel in frame.atlas for c in countries if c not in panel.reporting and c not in panel.places)
+    return Figure(
+        id="map",
+        title=title,
+        subtitle=_subtitle(asked, told, "Detections") + ". The same classes on every map",
+        picture=maps.small_maps(drawn),
+        legend=tuple(legend),
+        columns=("Country", *(panel.name for panel in frame.atlas)),
+        rows=tuple(
+            (Value(text=country_name(country)), *(_panel_cell(panel, country) for panel in frame.atlas)) for country in countries
+        ),
+        source=_source(frame),
+        denominator=f"{words.count(len(frame.reporting), 'country reports', 'countries report')} in this period; every other "
+        f"country is [x] no data, not zero{', as is one in a year without a report' if silent else ''}.",
+        caveat=f"{words.WHO_TESTED} {_more(frame) if split not in SPLIT_OF_TIME else ''}Counts, not rates: darker may mean more "
+        f"testing. {maps.BOUNDARIES}",
+        **_hrefs(asked),
+    )
+
+
+def _panel_cell(panel: Panel, country: str) -> Value:
+    if country not in panel.reporting and country not in panel.places:
+        return Value(text="[x]", note="no data", numeric=True)
+    return Value(text=f"{panel.places.get(country, 0):,}", numeric=True)
 
 
 def _map_row(country: str, value: float, rate: RatePoint | None) -> tuple[Value, ...]:

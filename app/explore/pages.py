@@ -14,11 +14,11 @@ from app.auth.sessions import Viewer, requires_viewer
 from app.context import AppContext, Context
 from app.explore.figures import figure_of, name_of
 from app.explore.queries import Asked, Frame, answer, look_up
-from app.explore.questions import PERIODS, SPLIT_WORDS, Measure, Question, Split, View, Wanted
+from app.explore.questions import PERIODS, SPLIT_WORDS, VIEW_WORDS, Measure, Question, Split, View, Wanted
 from app.persistence.deadline import TooLong, within
 from app.problems import Problem
 from app.regions import REGIONS
-from app.substances.figures import Figure, to_csv, to_svg, to_xlsx
+from app.substances.figures import Figure, to_csv, to_png, to_svg, to_xlsx
 from app.substances.search import search_substances
 from app.web import words
 from app.web.frame import Crumb, build_frame, is_demonstration
@@ -122,7 +122,7 @@ def _page(
         refused=refused,
         instead=instead,
         active=question.active(dict(asked.names)),
-        tabs=tuple((view.value.capitalize(), replace(question, view=view).href(), view is question.view) for view in View),
+        tabs=tuple((VIEW_WORDS[view], replace(question, view=view).href(), view is question.view) for view in View),
         count=words.count(total, "detection", "detections") if frame is not None else "",
         name=name,
         near=offered,
@@ -144,8 +144,8 @@ def records_of(question: Question, frame: Frame) -> str:
 
 @router.get("/explore.{kind}")
 def download(context: Context, viewer: Reader, question: Wanted, kind: str) -> Response:
-    """The shown rows as CSV or XLSX, or the picture with its notes as SVG."""
-    if kind not in {"csv", "xlsx", "svg"}:
+    """The shown rows as CSV or XLSX, or the picture with its notes as SVG or PNG."""
+    if kind not in {"csv", "xlsx", "svg", "png"}:
         raise Problem("not-found", "There is no such download.")
     with context.database.read() as session:
         asked = look_up(session, viewer.principal, question)
@@ -160,4 +160,6 @@ def download(context: Context, viewer: Reader, question: Wanted, kind: str) -> R
         return Response(to_csv(figure, demonstration=demonstration), media_type="text/csv; charset=utf-8", headers=headers)
     if kind == "xlsx":
         return Response(to_xlsx(figure, demonstration=demonstration), media_type=XLSX, headers=headers)
+    if kind == "png":
+        return Response(to_png(figure, demonstration=demonstration), media_type="image/png", headers=headers)
     return Response(to_svg(figure, demonstration=demonstration), media_type="image/svg+xml", headers=headers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal
-from app.explore.questions import Measure, Question, Split
+from app.explore.questions import Measure, Question, Split, View
 from app.persistence.models import Substance
 from app.regions import region_of
 from app.sharing.counts import Cut, counts
@@ -21,6 +21,7 @@ from app.substances.denominators import FEW_TESTS, stated_tests, wilson
 from app.substances.queries import LAST_MONTH, existing_substances
 from app.web import words
 from app.web.places import all_countries, country_name
+from app.web.templating import month as written_month
 
 MOST_SERIES = 12
 
@@ -48,10 +49,24 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """One of several small maps: counts by country, and the countries with any report in its time; others are no data."""
+
+    name: str
+    places: Mapping[str, int]
+    reporting: frozenset[str]
+
+    @property
+    def total(self) -> int:
+        return sum(self.places.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
     """The answer. `others` is how many further series there are than those shown; `rates` are by series ("" is the whole) and
     month, where asked for. `laboratories` found something, `stating` of them stated tests; `reporting`: countries with a report.
-    `panel`: counts of each laboratory in the 12 full months before the last 12, and in these.
+    `panel`: counts of each laboratory in the 12 full months before the last 12, and in these. `atlas`: the small maps, where
+    asked for: one for each 12 months, or for each context, group or substance.
     """
 
     months: tuple[str, ...]
@@ -66,6 +81,7 @@ class Frame:
     stating: int
     panel: tuple[tuple[int, int], ...]
     masked: bool
+    atlas: tuple[Panel, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,16 +128,18 @@ def cut_of(asked: Asked, months: tuple[str, ...]) -> Cut:
 
 
 def answer(session: Session, reader: Principal, asked: Asked, *, now: datetime) -> Frame:
-    """Five queries at most, whatever the number of rows."""
+    """Six queries at most, whatever the number of rows."""
     question = asked.question
     months = question.months(now)
     cut = cut_of(asked, months)
     mask = masks_detections(reader)
     places: Counter[str] = Counter()
+    by_place: Counter[tuple[str, str]] = Counter()
     laboratories: dict[str, Counter[str]] = defaultdict(Counter)
     by_series: Counter[tuple[str, str]] = Counter()
     for org, country, month, confidence, n in session.execute(counts(reader, ("org_id", "country", "month", "confidence"), cut)):
         places[country] += n
+        by_place[country, month] += n
         laboratories[org][month] += n
         by_series[{Split.COUNTRY: country, Split.REGION: region_of(country)}.get(question.split, confidence), month] += n
     names: Callable[[str], str] = _NAMES.get(question.split, words.CONFIDENCE.__getitem__)
@@ -136,13 +154,18 @@ def answer(session: Session, reader: Principal, asked: Asked, *, now: datetime) 
     full = months[-25:-1] if len(months) > 24 else ()
     anything = Cut(months=(months[0], LAST_MONTH), confidences=None, relations=None, countries=cut.countries)
     reported: set[str] = set()
-    reporting: set[str] = set()
+    reporting: dict[str, set[str]] = defaultdict(set)
     for month, country, _ in session.execute(counts(reader, ("month", "country"), anything)):
         reported.add(month)
-        reporting.add(country)
+        reporting[country].add(month)
     rates, place_rates, stating = _rates(session, reader, question, cut, months)
     kept = shown[:MOST_SERIES]
     tables = [{month: by_series.get((key, month), 0) for month in months if month in reported} for key in kept]
+    atlas: tuple[Panel, ...] = ()
+    if question.view is View.MAPS and question.split in _PARTED:
+        atlas = _panels_of_series(session, reader, question, cut, [(key, names(key)) for key in kept], frozenset(reporting))
+    elif question.view is View.MAPS:
+        atlas = _panels_of_time(months, by_place, reporting)
     masked = suppress(*tables, places) if mask else [cells(t, mask=False) for t in (*tables, places)]
     return Frame(
         months=months,
@@ -165,7 +188,55 @@ def answer(session: Session, reader: Principal, asked: Asked, *, now: datetime) 
         stating=len(stating & set(laboratories)),
         panel=tuple((sum(found[m] for m in full[:12]), sum(found[m] for m in full[12:])) for found in laboratories.values()),
         masked=mask,
+        atlas=atlas,
     )
+
+
+_PARTED = frozenset({Split.CONTEXT, Split.GROUP, Split.SUBSTANCE})
+
+
+def _panels_of_time(
+    months: Sequence[str], by_place: Mapping[tuple[str, str], int], reporting: Mapping[str, set[str]]
+) -> tuple[Panel, ...]:
+    """One for each 12 months, so that all are as long as one another."""
+    found = []
+    for start in range(0, len(months), 12):
+        span = months[start : start + 12]
+        places: Counter[str] = Counter()
+        for (country, month), n in by_place.items():
+            if span[0] <= month <= span[-1]:
+                places[country] += n
+        active = frozenset(c for c, known in reporting.items() if any(span[0] <= month <= span[-1] for month in known))
+        found.append(Panel(name=f"{written_month(span[0])} to {written_month(span[-1])}", places=places, reporting=active))
+    return tuple(found)
+
+
+def _panels_of_series(
+    session: Session,
+    reader: Principal,
+    question: Question,
+    cut: Cut,
+    kept: Sequence[tuple[str, str]],
+    reporting: frozenset[str],
+) -> tuple[Panel, ...]:
+    """One for each series shown. One query."""
+    rows: Any
+    if question.split is Split.CONTEXT:
+        rows = session.execute(counts(reader, ("context", "country"), cut))
+    else:
+        inner = counts(reader, ("substance_id", "country"), cut).subquery()
+        key: Any = Substance.chemical_group
+        if question.split is Split.SUBSTANCE:
+            key = func.coalesce(Substance.connectivity, Substance.id)
+        rows = session.execute(
+            select(key, inner.c.country, func.sum(inner.c.n))
+            .join(Substance, Substance.id == inner.c.substance_id)
+            .group_by(key, inner.c.country)
+        )
+    places: dict[str, Counter[str]] = defaultdict(Counter)
+    for one, country, n in rows:
+        places[one][country] += int(n)
+    return tuple(Panel(name=name, places=places[one], reporting=reporting) for one, name in kept)
 
 
 def _by_series(

@@ -38,9 +38,11 @@ class Split(StrEnum):
 class View(StrEnum):
     CHART = "chart"
     MAP = "map"
+    MAPS = "maps"
     TABLE = "table"
 
 
+VIEW_WORDS = {View.CHART: "Chart", View.MAP: "Map", View.MAPS: "Small maps", View.TABLE: "Table"}
 SPLIT_WORDS = {
     Split.NONE: "Confidence, stacked",
     Split.CONFIDENCE: "Confidence, as lines",

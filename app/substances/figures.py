@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import xlsxwriter
 
 from app.sharing.masking import Cell, CellState, counted
-from app.substances.denominators import Rates
+from app.substances.denominators import Rate, Rates
 from app.substances.expected import METHOD, Band, bands
 from app.substances.findings import country_title, month_title
-from app.substances.queries import CountryCounts, MonthPoint, MonthSeries
+from app.substances.queries import CountryCount, CountryCounts, MonthPoint, MonthSeries
 from app.tables import safe_text
 from app.web import charts, words
 from app.web.places import country_name, region_name
@@ -58,8 +58,12 @@ class Figure:
     caveat: str
     csv_href: str | None
     svg_href: str | None
+    png_href: str | None = None
     xlsx_href: str | None = None
     records_href: str | None = None
+
+
+SPLIT_LEGEND = (LegendItem(kind="confirmed", text="Confirmed"), LegendItem(kind="probable", text="Probable"))
 
 
 def number(cell: Cell) -> Value:
@@ -108,6 +112,20 @@ def denominator_line(rates: Rates | None) -> str:
     )
 
 
+_TESTS = ("Tests", "Per 1,000 tests", "95 %")
+
+
+def _rate_cells(rate: Rate | None) -> tuple[Value, ...]:
+    """Tests of a month and the rate over exactly the laboratories that stated them."""
+    if rate is None:
+        return (Value(text="[x]", note="not stated", numeric=True), Value(text="", numeric=True), Value(text=""))
+    return (
+        Value(text=f"{rate.tests:,}", numeric=True),
+        Value(text=f"{rate.per_1000:,.1f}", numeric=True),
+        Value(text=f"{rate.low:,.1f} to {rate.high:,.1f}" + (", under 50 tests" if rate.few else "")),
+    )
+
+
 def month_figure(
     name: str, series: MonthSeries, *, base: str | None, rates: Rates | None = None, id: str = "by-month", least_top: int = 0
 ) -> Figure:
@@ -126,7 +144,7 @@ def month_figure(
     )
     states = {p.total.state for p in points}
     unsplit = any(p.total.n and p.confirmed.n is None for p in points)
-    legend = [LegendItem(kind="confirmed", text="Confirmed"), LegendItem(kind="probable", text="Probable")]
+    legend = list(SPLIT_LEGEND)
     if unsplit:
         legend.append(LegendItem(kind="other", text="Confirmed or probable, split masked"))
     if any(p.arriving and p.total.n for p in points):
@@ -137,18 +155,22 @@ def month_figure(
         legend.append(LegendItem(kind="masked", text="[c] masked"))
     if CellState.NO_DATA in states:
         legend.append(LegendItem(kind="nodata", text="[x] no data"))
+    tests = {rate.month: rate for rate in rates.months} if rates is not None else {}
+    strip = tuple((rate.month, rate.tests) for rate in tests.values())
+    if strip:
+        legend.append(LegendItem(kind="other", text="Below: tests done a month; no bar: not stated"))
     label = alternative("Bar chart of detections by month", period, title, ((written_month(p.month), p.total) for p in points))
     return Figure(
         id=id,
         title=title,
         subtitle=f"Detections by month of the sample, all countries, {period}, confirmed and probable",
         picture=charts.picture(
-            charts.month_bars(bars, width=700, height=220, least_top=least_top),
-            charts.month_bars(bars, width=310, height=190, least_top=least_top),
+            charts.month_bars(bars, width=700, height=220, least_top=least_top, strip=strip),
+            charts.month_bars(bars, width=310, height=190, least_top=least_top, strip=strip),
             label=label,
         ),
         legend=tuple(legend),
-        columns=("Month", "Detections", "Confirmed", "Probable", "Expected", "Remark"),
+        columns=("Month", "Detections", "Confirmed", "Probable", "Expected", *(_TESTS if strip else ()), "Remark"),
         rows=tuple(
             (
                 Value(text=written_month(p.month)),
@@ -156,6 +178,7 @@ def month_figure(
                 number(p.confirmed),
                 number(p.probable),
                 Value(text=f"{band.low:,} to {band.high:,}" if band else ""),
+                *(_rate_cells(tests.get(p.month)) if strip else ()),
                 Value(text="Reports still arriving" if p.arriving else ""),
             )
             for p, band in zip(reversed(points), reversed(expected), strict=True)
@@ -167,7 +190,21 @@ def month_figure(
         + (f" Expected: {METHOD}; not adjusted for season or tests done." if any(expected) else ""),
         csv_href=f"{base}/detections-by-month.csv" if base else None,
         svg_href=f"{base}/detections-by-month.svg" if base else None,
+        png_href=f"{base}/detections-by-month.png" if base else None,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BarRow:
+    """A bar with its parts from the baseline as (colour, count), confirmed before probable, and further cells of its table."""
+
+    name: str
+    parts: tuple[tuple[str, int], ...]
+    more: tuple[str, ...] = ()
+
+    @property
+    def n(self) -> int:
+        return sum(n for _, n in self.parts)
 
 
 def bar_figure(
@@ -176,27 +213,38 @@ def bar_figure(
     title: str,
     subtitle: str,
     columns: tuple[str, str],
-    rows: Sequence[tuple[str, int]],
+    more: tuple[str, ...] = (),
+    rows: Sequence[BarRow],
     source: str,
     denominator: str,
     caveat: str,
 ) -> Figure:
-    """Bars in the given order with their number at the end, and the same rows as a table; without downloads."""
-    drawn = tuple(charts.Bar(key=name, parts=((charts.CONFIRMED, n),), label=f"{n:,}") for name, n in rows[:MOST_BARS])
-    cells = ((name, counted(n)) for name, n in rows[:MOST_BARS])
+    """Bars in the given order, split by confidence, their number at the end, and the same rows as a table; without downloads.
+
+    `more` are the headings of the rows' further cells.
+    """
+    drawn = tuple(charts.Bar(key=row.name, parts=row.parts, label=f"{row.n:,}") for row in rows[:MOST_BARS])
+    cells = ((row.name, counted(row.n)) for row in rows[:MOST_BARS])
     label = alternative(f"Bar chart of {columns[1].lower()} by {columns[0].lower()}", subtitle, title, cells)
     return Figure(
         id=id,
         title=title,
         subtitle=subtitle,
         picture=charts.picture(
-            charts.ranked_bars(drawn, width=560, label_limit=180),
+            charts.ranked_bars(drawn, width=740, label_limit=180),
             charts.ranked_bars(drawn, width=340, label_limit=120),
             label=label,
         ),
-        legend=(),
-        columns=columns,
-        rows=tuple((Value(text=name), Value(text=f"{n:,}", numeric=True)) for name, n in rows),
+        legend=SPLIT_LEGEND,
+        columns=(*columns, "Confirmed", "Probable", *more),
+        rows=tuple(
+            (
+                Value(text=row.name),
+                *(Value(text=f"{n:,}", numeric=True) for n in (row.n, *(n for _, n in row.parts))),
+                *(Value(text=text) for text in row.more),
+            )
+            for row in rows
+        ),
         source=source,
         denominator=denominator,
         caveat=caveat,
@@ -205,12 +253,19 @@ def bar_figure(
     )
 
 
+def _parts(row: CountryCount) -> tuple[tuple[str, int], ...]:
+    """The parts of a country's bar; one grey block where the split is masked."""
+    if row.confirmed.n is None or row.probable.n is None:
+        return ((charts.OTHER, row.total.n or 0),)
+    return ((charts.CONFIRMED, row.confirmed.n), (charts.PROBABLE, row.probable.n))
+
+
 def country_figure(name: str, counts: CountryCounts, *, period: str, base: str) -> Figure:
     """Detections by country: the first bars drawn, all of them in the table."""
     title = country_title(name, counts)
     drawn = counts.rows[:MOST_BARS]
     bars = tuple(
-        charts.Bar(key=country_name(row.country), parts=((charts.CONFIRMED, row.total.n),), label=f"{row.total.n:,}")
+        charts.Bar(key=country_name(row.country), parts=_parts(row), label=f"{row.total.n:,}")
         if row.total.n is not None
         else charts.Bar(key=country_name(row.country), parts=(), absence="masked", label="[c] masked")
         for row in drawn
@@ -219,7 +274,8 @@ def country_figure(name: str, counts: CountryCounts, *, period: str, base: str) 
         "Bar chart of detections by country", period, title, ((country_name(row.country), row.total) for row in drawn)
     )
     more = f" Drawn: the first {MOST_BARS} of {len(counts.rows)}." if len(counts.rows) > MOST_BARS else ""
-    legend = [LegendItem(kind="confirmed", text="Confirmed or probable")]
+    split = not counts.masked
+    legend = list(SPLIT_LEGEND) if split else [LegendItem(kind="other", text="Confirmed or probable, split masked")]
     if any(row.total.n is None for row in drawn):
         legend.append(LegendItem(kind="masked", text="[c] masked"))
     zero = tuple(
@@ -227,6 +283,7 @@ def country_figure(name: str, counts: CountryCounts, *, period: str, base: str) 
             Value(text=country_name(country)),
             Value(text=""),
             Value(text="0", numeric=True),
+            *((Value(text="0", numeric=True),) * 2 if split else ()),
             Value(text=""),
             Value(text=""),
         )
@@ -242,12 +299,13 @@ def country_figure(name: str, counts: CountryCounts, *, period: str, base: str) 
             label=label,
         ),
         legend=tuple(legend),
-        columns=("Country", "Region", "Detections", "First month", "Last month"),
+        columns=("Country", "Region", "Detections", *(("Confirmed", "Probable") if split else ()), "First month", "Last month"),
         rows=tuple(
             (
                 Value(text=country_name(row.country)),
                 Value(text=region_name(row.region)),
                 number(row.total),
+                *((number(row.confirmed), number(row.probable)) if split else ()),
                 Value(text=written_month(row.first_month)),
                 Value(text=written_month(row.last_month)),
             )
@@ -260,6 +318,7 @@ def country_figure(name: str, counts: CountryCounts, *, period: str, base: str) 
         caveat=f"{words.WHO_TESTED} A longer bar may mean more testing.",
         csv_href=f"{base}/detections-by-country.csv",
         svg_href=f"{base}/detections-by-country.svg",
+        png_href=f"{base}/detections-by-country.png",
     )
 
 
@@ -336,3 +395,8 @@ def to_svg(figure: Figure, *, demonstration: bool) -> str:
     if demonstration:
         notes.append("Synthetic demonstration data: nothing here is real.")
     return charts.standing_alone(figure.picture.download, title=figure.title, notes=notes)
+
+
+def to_png(figure: Figure, *, demonstration: bool) -> bytes:
+    """The same picture as pixels, twice as many a side, for where no vector is taken."""
+    return charts.as_png(to_svg(figure, demonstration=demonstration))

@@ -101,6 +101,7 @@ class DetailContext:
     by_country: Figure
     confidence: tuple[tuple[str, Cell], ...]
     cases: CaseSummary
+    roles: tuple[str, ...]
     alerts: tuple[AlertRow, ...]
     stereo: str | None
     identity_warnings: tuple[str, ...]
@@ -305,6 +306,7 @@ def substance(
         by_country=by_country,
         confidence=split.rows,
         cases=cases,
+        roles=queries.ROLES,
         alerts=alerts.rows,
         stereo=words.said(words.STEREO, found.identity["stereo"]) if found.identity and found.identity.get("stereo") else None,
         identity_warnings=tuple(w["detail"] for w in (found.identity or {}).get("warnings", ())),
@@ -319,6 +321,8 @@ def substance(
 
 def _links(found: SubstanceDetail, principal: Principal | None) -> tuple[tuple[str, str], ...]:
     """What can be done from here."""
+    if may(principal, Action.USE_DECLARE):
+        return (("Declare a legitimate use", with_query("/legitimate-uses/new", substance_id=found.id)),)
     if not may(principal, Action.COUNTS_READ):
         return ()
     return (
@@ -425,7 +429,7 @@ def _one_figure(context: AppContext, principal: Principal | None, substance_id: 
         if which not in known:
             today = context.now().date()
             more = sections_of(session, context, principal, found, series, countries, as_of=today, period=_period())
-            known |= {"first-seen": more.first_seen, "forms": more.forms, "found-with": more.beside}
+            known |= {"first-seen": more.first_seen, "forms": more.forms, "found-with": more.beside, "purity": more.purity}
         demonstration = context.demo or is_demonstration(session)
     figure = known.get(which)
     if figure is None:
@@ -437,18 +441,21 @@ def _one_figure(context: AppContext, principal: Principal | None, substance_id: 
 @router.get("/substances/{substance_id}/detections-by-{which}.csv")
 def figure_csv(context: Context, viewer: MaybeViewer, substance_id: str, which: str) -> Response:
     figure, name, demonstration = _one_figure(context, viewer.principal if viewer else None, substance_id, which)
-    return Response(
-        figures.to_csv(figure, demonstration=demonstration),
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}.csv"', "Cache-Control": "private, no-store"},
-    )
+    return _file(f"{name}.csv", "text/csv; charset=utf-8", figures.to_csv(figure, demonstration=demonstration))
 
 
 @router.get("/substances/{substance_id}/detections-by-{which}.svg")
 def figure_svg(context: Context, viewer: MaybeViewer, substance_id: str, which: str) -> Response:
     figure, name, demonstration = _one_figure(context, viewer.principal if viewer else None, substance_id, which)
-    return Response(
-        figures.to_svg(figure, demonstration=demonstration),
-        media_type="image/svg+xml",
-        headers={"Content-Disposition": f'attachment; filename="{name}.svg"', "Cache-Control": "private, no-store"},
-    )
+    return _file(f"{name}.svg", "image/svg+xml", figures.to_svg(figure, demonstration=demonstration))
+
+
+@router.get("/substances/{substance_id}/detections-by-{which}.png")
+def figure_png(context: Context, viewer: MaybeViewer, substance_id: str, which: str) -> Response:
+    figure, name, demonstration = _one_figure(context, viewer.principal if viewer else None, substance_id, which)
+    return _file(f"{name}.png", "image/png", figures.to_png(figure, demonstration=demonstration))
+
+
+def _file(name: str, media_type: str, content: str | bytes) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-store"}
+    return Response(content, media_type=media_type, headers=headers)

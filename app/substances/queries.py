@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, literal, or_, select
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import InstrumentedAttribute, Session, selectinload
 
 from app.auth.permissions import Principal, Role
 from app.persistence.models import CaseSubstance, Detection, HarmCase, Substance
@@ -39,6 +39,7 @@ MOST_LAGS = 500
 FEW_MEMBERS = 8
 LAST_MONTH = "9999-12"
 PERIOD, LATELY = 36, 12  # months: of charts and countries, and of the figures on top
+ROLES = ("sole_cause", "combined_cause", "contributory", "undetermined", "incidental")  # gravest first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,11 +117,15 @@ class MonthSeries:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountryCount:
+    """`confirmed` and `probable` are masked for a reader who gets masked counts."""
+
     country: str
     region: str
     total: Cell
     first_month: str
     last_month: str
+    confirmed: Cell = MASKED
+    probable: Cell = MASKED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +155,8 @@ class CaseSummary:
     """Harm cases naming the substance. `any` is false where none is known of: harm is then unknown, not nil.
 
     `listed`: the reader may open every one of them, so that a list is as long as the figure.
+    `by_role`: for each seriousness the cases by the gravest part that the substance played, in the order of `ROLES`; None for a
+    reader who may not open all of them, as the split would give masked counts away.
     """
 
     any: bool
@@ -157,6 +164,7 @@ class CaseSummary:
     deaths: Cell
     sole_cause: Cell
     by_seriousness: tuple[tuple[str, Cell], ...]
+    by_role: tuple[tuple[str, tuple[int, ...]], ...] | None
 
 
 def months_back(now: datetime, months: int) -> tuple[str, ...]:
@@ -176,6 +184,11 @@ def existing_substances(principal: Principal | None) -> ColumnElement[bool]:
         .exists()
     )
     return and_(Substance.merged_into.is_(None), or_(Substance.shipped, seen))
+
+
+def with_merged(column: InstrumentedAttribute[Any], ids: Sequence[str]) -> ColumnElement[bool]:
+    """That a row's substance is one of these or was merged into one of them: what is said of a substance keeps its own id."""
+    return or_(column.in_(ids), column.in_(select(Substance.id).where(Substance.merged_into.in_(ids))))
 
 
 def substance_detail(session: Session, principal: Principal | None, substance_id: str) -> SubstanceDetail | MergedInto | None:
@@ -371,9 +384,11 @@ def detections_by_country(
     period = months_back(now, months)
     cut = Cut(substances=substance_ids, months=(period[0], period[-1]))
     numbers: Counter[str] = Counter()
+    parts: Counter[tuple[str, str]] = Counter()
     months_of: dict[str, set[str]] = defaultdict(set)
-    for country, month, n in session.execute(counts(principal, ("country", "month"), cut)):
+    for country, month, confidence, n in session.execute(counts(principal, ("country", "month", "confidence"), cut)):
         numbers[country] += n
+        parts[country, confidence] += n
         months_of[country].add(month)
     reporting = _reporting(session, principal, "country", period[0])
     mask = masks_detections(principal)
@@ -382,7 +397,14 @@ def detections_by_country(
         found = suppress(numbers, _by_month(session, principal, substance_ids, period))[0]
     listed = [
         CountryCount(
-            country=country, region=region_of(country), total=found[country], first_month=min(during), last_month=max(during)
+            country=country,
+            region=region_of(country),
+            total=found[country],
+            first_month=min(during),
+            last_month=max(during),
+            # a masked reader gets no split: with that by month it could give a hidden part away
+            confirmed=MASKED if mask else counted(parts[country, "confirmed"]),
+            probable=MASKED if mask else counted(parts[country, "probable"]),
         )
         for country, during in months_of.items()
     ]
@@ -433,13 +455,17 @@ def cases_of(session: Session, principal: Principal | None, substance_ids: Seque
     by_seriousness = cells(Counter(seriousness.values()), mask=mask)
     deaths = sum(1 for value in seriousness.values() if value == "death")
     roles = cells({"sole": len(sole), "other": deaths - len(sole)}, mask=mask)
+    gravest: dict[str, str] = {}
+    for row in rows:
+        gravest[row.id] = min(gravest.get(row.id, row.role), row.role, key=ROLES.index)
+    table = Counter((seriousness[case], role) for case, role in gravest.items())
     order = ("death", "life_threatening", "intensive_care", "hospital_or_emergency_treatment")
+    kinds = sorted(by_seriousness, key=lambda kind: order.index(kind) if kind in order else len(order))
     return CaseSummary(
         any=bool(rows),
         listed=not mask,
         deaths=by_seriousness.get("death", counted(0)),
         sole_cause=roles["sole"] if by_seriousness.get("death", counted(0)).n is not None else MASKED,
-        by_seriousness=tuple(
-            sorted(by_seriousness.items(), key=lambda pair: order.index(pair[0]) if pair[0] in order else len(order))
-        ),
+        by_seriousness=tuple((kind, by_seriousness[kind]) for kind in kinds),
+        by_role=None if mask else tuple((kind, tuple(table[kind, role] for role in ROLES)) for kind in kinds),
     )

@@ -1,35 +1,53 @@
-"""What the newest samples of a substance were: form, purity, what lay beside it, where they came from. For readers of rows.
+"""What the samples of a substance were: form, purity, what lay beside it, where they came from. For readers of rows.
 
-At most `NEWEST` samples are looked at, so that a common substance takes no longer than a rare one; every figure says of how many.
+All samples are counted; of a substance with `MOST` detections or more those of the newest, so that the commonest one takes no
+longer among a million detections than among ten thousand. `Samples.of` says which, and every figure prints it.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import median, quantiles
 
-from sqlalchemy import and_, func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import and_, func, or_, select
+from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal
 from app.persistence.models import Detection, Incident, IncidentSubstance, Report, Sample, Substance
+from app.sharing.masking import SHOWN_CONFIDENCES
 from app.sharing.rows import open_routes
 from app.statements.service import current, readable_incidents
-from app.substances.queries import detections_of
+from app.substances.queries import detections_of, with_merged
 
-NEWEST = 500
+MOST = 1_000  # detections
 MOST_BESIDE = 10
 LEAST_FOR_QUARTILES = 10
 
 
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A count with its parts by confidence."""
+
+    confirmed: int = 0
+    probable: int = 0
+
+    @property
+    def n(self) -> int:
+        return self.confirmed + self.probable
+
+    def __add__(self, other: Split) -> Split:
+        return Split(self.confirmed + other.confirmed, self.probable + other.probable)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purity:
-    """Purities in per cent on one basis; the quartiles from 10 samples on."""
+    """Purities in per cent of one form on one basis, in order; the quartiles from 10 samples on."""
 
+    form: str
     basis: str
-    samples: int
+    count: Split
     middle: float
     low: float | None
     high: float | None
@@ -37,82 +55,145 @@ class Purity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Countries by code; an empty destination was not stated."""
+
+    origin: str
+    transit: tuple[str, ...]
+    destination: str
+    count: Split
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Samples:
-    """`forms` by code (empty: not stated), `beside` as (name, samples), `routes` as (origin, destination, samples) of the
-    `with_route` reports whose route the reader may see; `told_diverted` are incidents of diversion that name the substance.
+    """`forms` by code (empty: not stated), the commonest first; `beside` by name; `routes` of the reports whose route the reader
+    may see; `details` by the detail of the context; `told_diverted` are incidents of diversion that name the substance.
     """
 
-    looked_at: int
-    forms: tuple[tuple[str, int], ...]
+    looked_at: Split
+    whole: bool  # all that the reader may see, not the newest of them
+    forms: tuple[tuple[str, Split], ...]
     purities: tuple[Purity, ...]
-    beside: tuple[tuple[str, int], ...]
-    routes: tuple[tuple[str, str, int], ...]
-    with_route: int
-    falsified: int
-    patient_owned: int
+    beside: tuple[tuple[str, Split], ...]
+    routes: tuple[Route, ...]
+    details: dict[str, Split] = field(default_factory=dict)
     told_diverted: int
+
+    @property
+    def of(self) -> str:
+        """Which samples these are: "all 412 samples", or "the newest 1,000 samples"."""
+        if not self.whole:
+            return f"the newest {self.looked_at.n:,} samples"
+        return "the only sample" if self.looked_at.n == 1 else f"all {self.looked_at.n:,} samples"
+
+    @property
+    def with_route(self) -> int:
+        return sum(route.count.n for route in self.routes)
 
 
 def samples_of(session: Session, reader: Principal, substance_ids: Sequence[str]) -> Samples:
-    """Four queries."""
+    """Four queries, whatever the number of detections. Confirmed and probable detections, of the whole history.
+
+    A sample counts once, with the surest confidence, where stereoisomers were found in it.
+    """
     rows = session.execute(
         select(
-            Detection.report_id, Sample.form, Sample.context_detail, Detection.purity_percent, Detection.purity_as
+            Detection.report_id, Detection.confidence, Sample.form, Sample.context_detail, Detection.purity_percent,
+            Detection.purity_as,
         )
         .join(Sample, Sample.report_id == Detection.report_id)
         .where(detections_of(reader, substance_ids))
         .order_by(Detection.received_at.desc(), Detection.id.desc())
-        .limit(NEWEST)
+        .limit(MOST)
     ).all()  # fmt: skip
-    reports = sorted({row.report_id for row in rows})
-    other = aliased(Detection)
-    beside = session.execute(
-        select(Substance.name, func.count(other.report_id.distinct()).label("n"))
-        .select_from(other)
-        .join(Substance, Substance.id == other.substance_id)
-        .where(other.report_id.in_(reports), other.counted, other.relation == "parent", other.substance_id.not_in(substance_ids))
-        .group_by(Substance.id, Substance.name)
-        .order_by(func.count(other.report_id.distinct()).desc(), Substance.name)
-        .limit(MOST_BESIDE)
-    ).all()
-    routes = session.execute(
-        select(Sample.origin, Sample.destination, func.count())
-        .join(Report, Report.id == Sample.report_id)
-        .where(Sample.report_id.in_(reports), Sample.origin.is_not(None), open_routes(reader))
-        .group_by(Sample.origin, Sample.destination)
-    ).all()
+    sure: dict[str, Split] = {}
+    kinds: dict[str, tuple[str, str]] = {}
+    purities: dict[tuple[str, str], list[tuple[float, Split]]] = defaultdict(list)
+    for report, confidence, form, detail, percent, basis in rows:
+        sure[report] = max(sure.get(report, Split()), _part(confidence), key=lambda split: (split.confirmed, split.probable))
+        kinds[report] = form or "", detail or ""
+        if percent is not None:
+            purities[form or "", basis or ""].append((float(percent), _part(confidence)))
+    forms: dict[str, Split] = defaultdict(Split)
+    details: dict[str, Split] = defaultdict(Split)
+    for report, (form, detail) in kinds.items():
+        forms[form] += sure[report]
+        details[detail] += sure[report]
     diverted = session.scalar(
         select(func.count(Incident.id.distinct()))
         .join(IncidentSubstance, IncidentSubstance.incident_id == Incident.id)
         .where(
-            IncidentSubstance.substance_id.in_(substance_ids),
+            with_merged(IncidentSubstance.substance_id, substance_ids),
             and_(Incident.kind == "diversion", current(Incident), readable_incidents(reader)),
         )
     )
-    forms = Counter(row.form or "" for row in rows)
-    legs = sorted(((str(o), d or "", int(n)) for o, d, n in routes), key=lambda leg: (-leg[2], leg[0], leg[1]))
+    found = [_purity(form, basis, values) for (form, basis), values in purities.items()]
     return Samples(
-        looked_at=len(rows),
-        forms=tuple(sorted(forms.items(), key=lambda pair: (-pair[1], pair[0]))),
-        purities=_purities([(row.purity_as or "", row.purity_percent) for row in rows if row.purity_percent is not None]),
-        beside=tuple((name, int(n)) for name, n in beside),
-        routes=tuple(legs),
-        with_route=sum(n for *_, n in legs),
-        falsified=forms.get("falsified_medicine", 0),
-        patient_owned=sum(1 for row in rows if row.context_detail == "patient_owned"),
+        looked_at=sum(sure.values(), Split()),
+        whole=len(rows) < MOST,
+        forms=tuple(sorted(forms.items(), key=lambda pair: (-pair[1].n, pair[0]))),
+        purities=tuple(sorted(found, key=lambda one: (-one.count.n, one.form, one.basis))),
+        beside=_beside(session, sure, substance_ids),
+        routes=_routes(session, sure, reader),
+        details=dict(details),
         told_diverted=int(diverted or 0),
     )
 
 
-def _purities(found: Sequence[tuple[str, float]]) -> tuple[Purity, ...]:
-    result = []
-    for basis in sorted({basis for basis, _ in found}):
-        values = sorted(value for given, value in found if given == basis)
-        quarters = quantiles(values, n=4) if len(values) >= LEAST_FOR_QUARTILES else None
-        result.append(
-            Purity(
-                basis=basis, samples=len(values), middle=median(values), low=quarters[0] if quarters else None,
-                high=quarters[2] if quarters else None, values=tuple(values),
-            )
-        )  # fmt: skip
-    return tuple(sorted(result, key=lambda purity: (-purity.samples, purity.basis)))
+def _part(confidence: str) -> Split:
+    assert confidence in SHOWN_CONFIDENCES
+    return Split(confirmed=1) if confidence == "confirmed" else Split(probable=1)
+
+
+def _beside(session: Session, sure: Mapping[str, Split], substance_ids: Sequence[str]) -> tuple[tuple[str, Split], ...]:
+    """Other substances in the same samples, counted once a sample, the commonest."""
+    rows = session.execute(
+        select(Detection.report_id, Substance.id, Substance.name)
+        .join(Substance, Substance.id == Detection.substance_id)
+        .where(
+            # named one by one: a planner would read all detections to join them
+            Detection.report_id.in_(sorted(sure)),
+            Detection.counted,
+            Detection.relation == "parent",
+            Detection.substance_id.not_in(substance_ids),
+        )
+        .distinct()
+    )
+    found: dict[str, Split] = defaultdict(Split)
+    names = {}
+    for report, key, name in rows:
+        found[key] += sure[report]
+        names[key] = name
+    ordered = sorted(found.items(), key=lambda pair: (-pair[1].n, names[pair[0]]))
+    return tuple((names[key], count) for key, count in ordered[:MOST_BESIDE])
+
+
+def _routes(session: Session, sure: Mapping[str, Split], reader: Principal) -> tuple[Route, ...]:
+    rows = session.execute(
+        select(Sample.report_id, Sample.origin, Sample.transit, Sample.destination)
+        .join(Report, Report.id == Sample.report_id)
+        .where(
+            Sample.report_id.in_(sorted(sure)),
+            or_(Sample.origin.is_not(None), Sample.destination.is_not(None)),
+            open_routes(reader),
+        )
+    )
+    found: dict[tuple[str, tuple[str, ...], str], Split] = defaultdict(Split)
+    for report, origin, transit, destination in rows:
+        found[origin or "", tuple(transit or ()), destination or ""] += sure[report]
+    routes = (Route(origin=o, transit=t, destination=d, count=count) for (o, t, d), count in found.items())
+    return tuple(sorted(routes, key=lambda route: (-route.count.n, route.origin, route.transit, route.destination)))
+
+
+def _purity(form: str, basis: str, found: Sequence[tuple[float, Split]]) -> Purity:
+    values = sorted(percent for percent, _ in found)
+    quarters = quantiles(values, n=4, method="inclusive") if len(values) >= LEAST_FOR_QUARTILES else None
+    return Purity(
+        form=form,
+        basis=basis,
+        count=sum((split for _, split in found), Split()),
+        middle=median(values),
+        low=quarters[0] if quarters else None,
+        high=quarters[2] if quarters else None,
+        values=tuple(values),
+    )

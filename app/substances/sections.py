@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -17,11 +16,13 @@ from app.explore.figures import country_map
 from app.persistence.models import Measure, Organisation
 from app.sharing.counts import Cut, first_months
 from app.sharing.masking import masks_detections
-from app.substances.figures import Figure, Value, bar_figure
+from app.substances.figures import Figure, Value
 from app.substances.findings import control_title, first_seen_title
-from app.substances.queries import CountryCount, CountryCounts, MonthSeries, SubstanceDetail
-from app.substances.samples import Samples, samples_of
+from app.substances.queries import CountryCount, CountryCounts, MonthSeries, SubstanceDetail, with_merged
+from app.substances.sample_figures import Routes, beside_figure, forms_figure, purity_figure, routes_of
+from app.substances.samples import Samples, Split, samples_of
 from app.substances.timeline import OnDay, assessed, changes, on_day, said
+from app.uses.service import Listed, uses
 from app.web import charts, words
 from app.web.places import country_name
 from app.web.templating import day as written_day
@@ -29,6 +30,7 @@ from app.web.templating import month as written_month
 from chem.values import Analogue
 
 MOST_COUNTRIES = 25
+MOST_DECLARED = 50
 LEAST_MONTHS = 3
 
 
@@ -41,13 +43,20 @@ class MeasureLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Medical:
-    """`medicine`: what the list of approved medicines says, else None; the other numbers are of the newest samples."""
+    """`medicine`: what the list of approved medicines says, else None; `medicines`: samples that were medicines, by what of."""
 
     medicine: str | None
-    looked_at: int
-    falsified: int
-    patient_owned: int
+    declared: tuple[Listed, ...]  # confirmed declarations of industry, newest first
+    medicines: tuple[tuple[str, Split], ...]
     told_diverted: int
+
+    @property
+    def said(self) -> str:
+        """The one word for where it stands: authorised, under study, or none known."""
+        kinds = {use.kind for use in self.declared}
+        if self.medicine or kinds & {"authorised_medicine", "veterinary_medicine"}:
+            return "authorised"
+        return "studied" if kinds & {"clinical_study", "research"} else "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +67,8 @@ class Sections:
     first_seen: Figure | None
     forms: Figure | None
     beside: Figure | None
-    purity: tuple[tuple[str, ...], ...]
-    purity_title: str
-    routes: tuple[tuple[str, str, int], ...]
-    routes_title: str
+    purity: Figure | None
+    routes: Routes | None
     samples: Samples | None
     analogues: tuple[Analogue, ...]
     control: tuple[str, ...]
@@ -80,7 +87,7 @@ def sections_of(
     as_of: date,
     period: str,
 ) -> Sections:
-    """Eight queries at most, whatever the number of detections."""
+    """Nine queries at most, whatever the number of detections."""
     now = context.now()
     engine = context.chemistry.engine
     samples = samples_of(session, reader, substance.members) if reader is not None and may(reader, Action.COUNTS_READ) else None
@@ -92,24 +99,29 @@ def sections_of(
         on_day=on_day(engine, substance.smiles, substance.name, as_of),
         map=map_of(substance, countries, period),
         first_seen=_with_downloads(_first_seen(session, reader, substance, countries), substance),
-        forms=_with_downloads(_forms(substance.name, samples), substance),
-        beside=_with_downloads(_beside(substance.name, samples), substance),
-        purity=_purity(samples),
-        purity_title=_purity_title(samples),
-        routes=_legs(samples),
-        routes_title=_routes_title(samples),
+        forms=_with_downloads(forms_figure(substance.name, samples), substance),
+        beside=_with_downloads(beside_figure(substance.name, samples), substance),
+        purity=_with_downloads(purity_figure(substance.name, samples), substance),
+        routes=routes_of(samples),
         samples=samples,
         analogues=tuple(near for near in told.analogues if own == "" or near.similarity < 1) if told is not None else (),
         control=_before_and_after(substance, series, now, measures),
         measures=tuple(_measure_line(measure, organisation) for measure, organisation in measures),
         medical=Medical(
             medicine=approved_medicine(name.name for name in substance.names),
-            looked_at=samples.looked_at if samples else 0,
-            falsified=samples.falsified if samples else 0,
-            patient_owned=samples.patient_owned if samples else 0,
+            medicines=_medicines(samples),
             told_diverted=samples.told_diverted if samples else 0,
+            declared=tuple(uses(session, reader, substances=substance.members, state="confirmed", limit=MOST_DECLARED)),
         ),
     )
+
+
+def _medicines(samples: Samples | None) -> tuple[tuple[str, Split], ...]:
+    """Samples that were medicines: falsified ones by their form, patient-owned ones by where they were collected."""
+    if samples is None:
+        return ()
+    falsified = dict(samples.forms).get("falsified_medicine", Split())
+    return ("Falsified medicines", falsified), ("Patient-owned medicines", samples.details.get("patient_owned", Split()))
 
 
 def assess_before(context: AppContext, substance: SubstanceDetail, *days: date | None) -> None:
@@ -123,15 +135,16 @@ def _with_downloads(figure: Figure | None, substance: SubstanceDetail) -> Figure
     if figure is None:
         return None
     base = f"/substances/{substance.id}/detections-by-{figure.id}"
-    return replace(figure, csv_href=f"{base}.csv", svg_href=f"{base}.svg")
+    return replace(figure, csv_href=f"{base}.csv", svg_href=f"{base}.svg", png_href=f"{base}.png")
 
 
 def map_of(substance: SubstanceDetail, countries: CountryCounts, period: str) -> Figure:
     """The world map of the same counts as the chart by country."""
     values = {row.country: float(row.total.n) for row in countries.rows if row.total.n is not None}
     values |= dict.fromkeys(countries.silent, 0.0)
+    reported = f"{len(countries.rows)} of {countries.reporting} reporting countries"
     return country_map(
-        title=f"{substance.name} was reported by {len(countries.rows)} of {countries.reporting} reporting countries",
+        title=f"{substance.name} was reported by {reported} in the {period}",
         subtitle=f"Detections by country of the sample, {period}, confirmed and probable. Counts, not rates",
         values=values,
         masked=tuple(row.country for row in countries.rows if row.total.n is None),
@@ -142,6 +155,7 @@ def map_of(substance: SubstanceDetail, countries: CountryCounts, period: str) ->
         hrefs={
             "csv_href": f"/substances/{substance.id}/detections-by-map.csv",
             "svg_href": f"/substances/{substance.id}/detections-by-map.svg",
+            "png_href": f"/substances/{substance.id}/detections-by-map.png",
         },
     )
 
@@ -188,81 +202,6 @@ def _first_seen(
     )
 
 
-def _forms(name: str, samples: Samples | None) -> Figure | None:
-    if samples is None or not samples.looked_at:
-        return None
-    known = [(words.plain(form), n) for form, n in samples.forms if form]
-    missing = next((n for form, n in samples.forms if not form), 0)
-    if not known:
-        return None
-    stated = samples.looked_at - missing
-    return bar_figure(
-        "forms",
-        title=f"{name} came most often as {known[0][0].lower()}: {known[0][1]:,} of {stated:,} samples",
-        subtitle=f"Form of the newest {samples.looked_at:,} samples, all countries, confirmed and probable",
-        columns=("Form", "Samples"),
-        rows=known,
-        source="Source: reports to this service, as far as you may see.",
-        denominator=f"Of {stated:,} samples with a form; [x] not stated for {missing:,}.",
-        caveat=words.WHO_TESTED,
-    )
-
-
-def _beside(name: str, samples: Samples | None) -> Figure | None:
-    if samples is None or not samples.beside:
-        return None
-    first, n = samples.beside[0]
-    return bar_figure(
-        "found-with",
-        title=f"{first} was found beside {name} in {n:,} of {samples.looked_at:,} samples",
-        subtitle=f"Other substances in the newest {samples.looked_at:,} samples, the commonest {len(samples.beside)}",
-        columns=("Found with", "Samples"),
-        rows=samples.beside,
-        source="Source: reports to this service, as far as you may see.",
-        denominator=f"Of {samples.looked_at:,} samples.",
-        caveat=f"{words.WHO_TESTED} Laboratories report what they looked for: the full composition is not known.",
-    )
-
-
-def _purity(samples: Samples | None) -> tuple[tuple[str, ...], ...]:
-    """Rows of the table: basis, samples, median, middle half."""
-    found = samples.purities if samples else ()
-    return tuple(
-        (
-            {"base": "as base", "salt": "as salt"}.get(one.basis, "basis not stated"),
-            f"{one.samples:,}",
-            f"{one.middle:.1f} %",
-            f"{one.low:.1f} to {one.high:.1f} %" if one.low is not None else "under 10 samples",
-        )
-        for one in found
-    )
-
-
-def _purity_title(samples: Samples | None) -> str:
-    if samples is None or not samples.purities:
-        return ""
-    one = samples.purities[0]
-    basis = {"base": " as base", "salt": " as salt"}.get(one.basis, "")
-    if one.low is None:
-        return f"Median {one.middle:.1f} %{basis}, of {one.samples:,} samples"
-    return f"Median {one.middle:.1f} %{basis}; half of {one.samples:,} samples between {one.low:.1f} and {one.high:.1f} %"
-
-
-def _legs(samples: Samples | None) -> tuple[tuple[str, str, int], ...]:
-    found = samples.routes if samples else ()
-    return tuple((country_name(o), country_name(d) if d else "not stated", n) for o, d, n in found)
-
-
-def _routes_title(samples: Samples | None) -> str:
-    if samples is None or not samples.routes:
-        return ""
-    origins: Counter[str] = Counter()
-    for origin, _, n in samples.routes:
-        origins[origin] += n
-    first, n = origins.most_common(1)[0]
-    return f"{n:,} of {samples.with_route:,} reports with a route name {country_name(first)} as origin"
-
-
 def _before_and_after(
     substance: SubstanceDetail, series: MonthSeries, now: datetime, measures: Sequence[tuple[Measure, str]]
 ) -> tuple[str, ...]:
@@ -293,7 +232,7 @@ def _measures(session: Session, ids: Sequence[str]) -> list[tuple[Measure, str]]
     rows = session.execute(
         select(Measure, Organisation.name)
         .join(Organisation, Organisation.id == Measure.org_id)
-        .where(Measure.substance_id.in_(ids), Organisation.test.is_(False))
+        .where(with_merged(Measure.substance_id, ids), Organisation.test.is_(False))
         .order_by(Measure.country, Measure.created_at)
     )
     return [(row[0], row[1]) for row in rows]

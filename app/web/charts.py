@@ -24,6 +24,7 @@ CONFIRMED, PROBABLE, OTHER = "#0E3557", "#5B93C4", "#858F9C"
 HATCH = "#5F6A78"
 SERIES = (("#12436D", "1,0"), ("#D95F0E", "6,3"), ("#2E8FD8", "2,2"), ("#6E0D3C", "8,3,2,3"))  # colour and dashes
 EXPECTED = "#E3E7EC"
+STRIP = 34  # height of the thin bars under a chart
 
 _VARIABLES = {
     TEXT: "--text",
@@ -120,6 +121,11 @@ def standing_alone(drawing: str, *, title: str, notes: Sequence[str]) -> str:
     )
 
 
+def as_png(svg: str) -> bytes:
+    """A picture that stands alone, as PNG."""
+    return bytes(vlc.svg_to_png(svg, scale=2.0))
+
+
 def picture(wide: str, narrow: str, *, label: str) -> Picture:
     """Both widths of a chart (drawn by `month_bars` or `ranked_bars`), named `label` for those who do not see it."""
     return Picture(
@@ -143,10 +149,13 @@ class Bar:
 
 
 @lru_cache(maxsize=_MOST_PICTURES)
-def month_bars(bars: tuple[Bar, ...], *, width: int, height: int, least_top: int = 0) -> str:
+def month_bars(
+    bars: tuple[Bar, ...], *, width: int, height: int, least_top: int = 0, strip: tuple[tuple[str, int], ...] = ()
+) -> str:
     """SVG: stacked bars along months (`key` is YYYY-MM), counted from zero up to `least_top` at least, for charts to compare.
 
-    Absences are blocks of a fixed height without a value.
+    Absences are blocks of a fixed height without a value. `strip` are further numbers of months, drawn thin and apart beneath
+    over the same months; a month without one stays empty.
     """
     top = max((max(sum(value for _, value in bar.parts), bar.band[1] if bar.band else 0) for bar in bars), default=0)
     ceiling = max(_round_up(max(top, least_top) * 1.12), 4)
@@ -185,12 +194,32 @@ def month_bars(bars: tuple[Bar, ...], *, width: int, height: int, least_top: int
         rects(expected), rects(solid or [{"key": bars[0].key, "from": 0, "to": 0, "fill": CONFIRMED}]), rects(absent),
         rects(over), _chart(frames).mark_tick(thickness=1.5, color=MUTED).encode(x=x, y=y("from")), texts,
     ]  # fmt: skip
-    return _draw(layers, width=width, height=height)
+    return _draw(layers, width=width, height=height, below=_strip(bars, strip) if strip else None)
+
+
+def _strip(bars: Sequence[Bar], strip: Sequence[tuple[str, int]]) -> Any:
+    """Thin bars under a chart of months, on a scale of their own, as wide as the chart."""
+    x = alt.X(
+        "key:O",
+        sort=[bar.key for bar in bars],
+        axis=None,
+        scale=alt.Scale(domain=[bar.key for bar in bars], paddingInner=0.22, paddingOuter=0.1),
+    )
+    top = _round_up(max(n for _, n in strip))
+    y = alt.Y(
+        "tests:Q",
+        scale=alt.Scale(domain=[0, top], nice=False),
+        axis=alt.Axis(title=None, values=[0, top], format=",d", domain=False, ticks=False),
+    )
+    rows = [{"key": key, "tests": n} for key, n in strip]
+    return _chart(rows).mark_bar(color=OTHER).encode(x=x, y=y)
 
 
 @lru_cache(maxsize=_MOST_PICTURES)
 def ranked_bars(bars: tuple[Bar, ...], *, width: int, label_limit: int) -> str:
-    """SVG: horizontal bars in the given order, their value written at the end. A masked one is a block of fixed length."""
+    """SVG: horizontal bars in the given order, their parts in a row, their label at the end. A masked one is a block of fixed
+    length.
+    """
     ceiling = max((sum(value for _, value in bar.parts) for bar in bars), default=0) or 1
     y = alt.Y(
         "key:O",
@@ -201,13 +230,49 @@ def ranked_bars(bars: tuple[Bar, ...], *, width: int, label_limit: int) -> str:
     x = alt.X("from:Q", scale=alt.Scale(domain=[0, ceiling * 1.12], nice=False), axis=None)
     rows, labels = [], []
     for bar in bars:
-        length = sum(value for _, value in bar.parts)
-        end = ceiling * 0.05 if bar.absence else length
-        rows.append({"key": bar.key, "from": 0, "to": end, "fill": f"url(#{bar.absence})" if bar.absence else bar.parts[0][0]})
+        parts = ((f"url(#{bar.absence})", ceiling * 0.05),) if bar.absence else bar.parts
+        end = 0.0
+        for colour, value in parts:
+            rows.append({"key": bar.key, "from": end, "to": end + value, "fill": colour})
+            end += value
         labels.append({"key": bar.key, "from": end, "label": bar.label})
     drawn = _chart(rows).mark_bar().encode(y=y, x=x, x2="to:Q", fill=alt.Fill("fill:N", scale=None, legend=None))
     written = _chart(labels).mark_text(align="left", dx=5, fontSize=12, color=TEXT).encode(y=y, x=x, text="label:N")
     return _draw([drawn, written], width=width, height=24 * len(bars), fit=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """One row of values from 0 to 100 with their median, and the middle half where it is known."""
+
+    key: str
+    values: tuple[float, ...]
+    middle: float
+    low: float | None
+    high: float | None
+
+
+@lru_cache(maxsize=_MOST_PICTURES)
+def spreads(rows: tuple[Spread, ...], *, width: int, label_limit: int) -> str:
+    """SVG: per row a dot for each value over the box of the middle half, and the median as a tick, from 0 to 100."""
+    y = alt.Y(
+        "key:O",
+        sort=[row.key for row in rows],
+        axis=alt.Axis(title=None, ticks=False, domain=False, labelLimit=label_limit, labelPadding=8, labelColor=TEXT),
+    )
+    scale = alt.Scale(domain=[0, 100], nice=False)
+    x = alt.X("value:Q", scale=scale, axis=alt.Axis(title="Per cent", tickCount=5))
+    boxes = [{"key": row.key, "value": row.low, "to": row.high} for row in rows if row.low is not None]
+    dots = [{"key": row.key, "value": value} for row in rows for value in row.values]
+    ticks = [{"key": row.key, "value": row.middle} for row in rows]
+    layers = [
+        _chart(dots).mark_point(color=PROBABLE, filled=True, size=26, opacity=1).encode(y=y, x=x),
+        _chart(ticks).mark_tick(color=CONFIRMED, thickness=3, size=20, opacity=1).encode(y=y, x=x),
+    ]
+    if boxes:
+        box = _chart(boxes).mark_bar(color=EXPECTED, stroke=MUTED, strokeWidth=1, height=16)
+        layers.insert(0, box.encode(y=y, x=x, x2="to:Q"))
+    return _draw(layers, width=width, height=30 * len(rows), fit=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -385,12 +450,16 @@ def _chart(rows: list[dict[str, Any]]) -> Any:
     return alt.Chart(alt.Data(values=rows))  # type: ignore[no-untyped-call]
 
 
-def _draw(layers: Sequence[Any], *, width: int, height: int, fit: bool = False) -> str:
+def _draw(layers: Sequence[Any], *, width: int, height: int, fit: bool = False, below: Any = None) -> str:
     """The SVG, in literal colours, without prolog.
 
-    With `fit` the width is that of the whole picture, its labels included; else that of the drawing area.
+    With `fit` the width is that of the whole picture, its labels included; else that of the drawing area. `below` is a thin
+    chart under it, of the same width.
     """
-    chart = alt.layer(*layers).properties(width=width, height=height).configure(**_CONFIG)
+    chart: Any = alt.layer(*layers).properties(width=width, height=height)
+    if below is not None:
+        chart = alt.vconcat(chart, below.properties(width=width, height=STRIP), spacing=6)
+    chart = chart.configure(**_CONFIG)
     definition: dict[str, Any] = chart.to_dict(validate=False)
     if fit:
         definition["autosize"] = {"type": "fit-x", "contains": "padding"}

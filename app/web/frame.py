@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from importlib.metadata import version
@@ -117,6 +117,8 @@ def _nav(viewer: Viewer | None, path: str, waiting: int | None) -> list[NavItem]
         if may(viewer.principal, Action.DELIVERY_READ):
             items.append(item("Coverage", "/coverage"))
         items.append(item("Measures", "/measures"))
+        if may(viewer.principal, Action.USE_DECLARE) or may(viewer.principal, Action.USE_DECIDE):
+            items.append(item("Legitimate uses", "/legitimate-uses"))
         items.append(item("Screening", "/screening"))
         if may(viewer.principal, Action.REPORT_SEND):
             items.append(item("My reports", "/reports"))
@@ -128,4 +130,10 @@ def _nav(viewer: Viewer | None, path: str, waiting: int | None) -> list[NavItem]
             items.append(item("Curation", "/ops/curation"))
         if may(viewer.principal, Action.ACCOUNTS):
             items.append(item("Accounts", "/accounts"))
-    return items
+    return _one_current(items)
+
+
+def _one_current(items: list[NavItem]) -> list[NavItem]:
+    """Where one area lies inside another, only the inner one is current."""
+    inner = max((len(one.href) for one in items if one.current), default=0)
+    return [replace(one, current=one.current and len(one.href) == inner) for one in items]

@@ -23,7 +23,7 @@ from app.web.templating import Page
 router = APIRouter(include_in_schema=False)
 FOLDER = Path(__file__).resolve().parents[1] / "help"
 # in the order of the contents
-PAGES = ("connect", "fields", "vocabularies", "confidence", "corrections", "imports", "operations")
+PAGES = ("connect", "fields", "vocabularies", "confidence", "corrections", "imports", "industry", "operations")
 _HEADING = re.compile(r"^# (.+)\n", re.MULTILINE)
 
 

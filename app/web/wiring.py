@@ -31,6 +31,7 @@ from app.problems import PageRenderer
 from app.screening import pages as screening_pages
 from app.substances import pages as substance_pages
 from app.substances import signal_pages, structure_pages, suspects_pages
+from app.uses import pages as use_pages
 from app.web import charts, docs_page, help_pages, overview, problem_pages, static
 from app.web.security import SecurityHeaders
 
@@ -62,6 +63,7 @@ ROUTERS = (
     contact_pages.router,
     coverage_pages.router,
     measure_pages.router,
+    use_pages.router,
     link_pages.router,
     form_pages.router,
     import_pages.router,

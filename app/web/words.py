@@ -63,6 +63,27 @@ MEASURES = {
     "public_health_announcement": "Public-health announcement",
     "none": "No measure for now",
 }
+USES = {
+    "known": "A legitimate use is known",
+    "none": "No legitimate use",
+    "unknown": "Looked for, could not tell",
+}
+USE_KINDS = {
+    "authorised_medicine": "Authorised medicine",
+    "veterinary_medicine": "Veterinary medicine",
+    "clinical_study": "Under clinical study",
+    "research": "Scientific research",
+    "reference_material": "Reference material",
+    "industrial_intermediate": "Intermediate in industry",
+    "industrial_product": "Industrial product",
+    "other": "Another use",
+}
+USE_STATES = {
+    "waiting": "Waits for an analyst",
+    "confirmed": "Confirmed",
+    "refused": "Refused",
+    "withdrawn": "Withdrawn",
+}
 ENDPOINT_STATES = {
     "unverified": "Waits for its answer",
     "active": "Active",
@@ -97,6 +118,13 @@ ROLES = {
     "analyst": "Analyst",
     "industry": "Industry partner",
     "admin": "Administrator",
+}
+CAUSES = {
+    "sole_cause": "Sole cause",
+    "combined_cause": "Combined cause",
+    "contributory": "Contributory",
+    "undetermined": "Undetermined",
+    "incidental": "Incidental",
 }
 CONTEXTS = {
     "seizure": "Seizure",

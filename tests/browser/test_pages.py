@@ -16,7 +16,7 @@ from tests.factories import PASSWORD
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser test_pages")]
 
 AUTHORITY, LAB, ANALYST = "authority.de@example.org", "lab.de@example.org", "analyst.at@example.org"
-REVIEWER = "reviewer.ch@example.org"
+REVIEWER, PARTNER = "reviewer.ch@example.org", "industry.gb@example.org"
 MakeVisit = Callable[..., Visit]
 
 
@@ -89,6 +89,7 @@ PAGES: dict[str, tuple[str | None, Callable[[Page, str], None]]] = {
     "family": (REVIEWER, _goto("/families/fentanyl_analogue")),
     "explore": (REVIEWER, _goto("/explore?period=36&split=country")),
     "explore, map": (LAB, _goto("/explore?view=map")),
+    "explore, small maps": (LAB, _goto("/explore?view=maps&period=36")),
     "detections": (LAB, _goto("/detections?period=36")),
     "material": (LAB, _follow("/substances?q=Opium", "main .row-title")),
     "inbox": (AUTHORITY, _goto("/inbox")),
@@ -335,6 +336,58 @@ def test_the_preview_of_a_filter_is_the_list_and_a_test_tells_the_answer_as_text
     page.goto(f"{fresh_site}/subscriptions")
     expect(page.get_by_text("Waits for its answer")).to_be_visible()
     seen.assert_quiet()
+
+
+def _sound(page: Page) -> None:
+    """Accessible and inside the window, wide and on a phone, with everything opened."""
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), page.url
+        page.evaluate("document.querySelectorAll('main details').forEach(details => { details.open = true; })")
+        results = Axe().run(page)
+        assert results.violations_count == 0, results.generate_report()
+
+
+def test_a_partner_declares_a_use_and_an_analyst_confirms_it(fresh_site: str, visit: MakeVisit) -> None:
+    """A phone in the dark without script declares; the analyst's desk confirms; the public reads it and not from whom."""
+    partner, analyst, public = visit(fresh_site, scheme="dark", script=False), visit(fresh_site), visit(fresh_site, scheme="dark")
+    page = partner.open()
+    partner.sign_in(page, PARTNER)
+    SUBSTANCE(page, fresh_site)
+    page.get_by_role("link", name="Declare a legitimate use").click()
+    page.get_by_role("button", name="Send declaration").click()
+    expect(page.get_by_role("heading", name="There is a problem")).to_be_visible()
+    page.get_by_label("Kind of use").select_option("clinical_study")
+    page.get_by_label("Source").fill("Trial register, entry 2026-114")
+    page.get_by_label("Note to the analyst").fill("sponsor's own")
+    page.get_by_label("Countries").fill("DE, MT")
+    page.get_by_role("button", name="Send declaration").click()
+    expect(page.locator("main")).to_contain_text("Waits for an analyst")
+    desk = analyst.open()
+    analyst.sign_in(desk, ANALYST)
+    desk.get_by_role("link", name="Legitimate uses").click()
+    expect(desk.locator("#count")).to_have_text("1 declaration")
+    _sound(desk)
+    desk.get_by_role("button", name="Confirm the declaration of para-Fluorofentanyl").click()
+    expect(desk.locator("#summary")).to_be_focused()
+    desk.get_by_label("What you checked").fill("entry found")
+    desk.get_by_role("button", name="Confirm the declaration of para-Fluorofentanyl").click()
+    expect(desk.get_by_text("Nothing waits: every declaration is decided.")).to_be_visible()
+    reader = public.open()
+    SUBSTANCE(reader, fresh_site)
+    section = reader.locator("#medical")
+    expect(section).to_contain_text("Trial register, entry 2026-114")
+    expect(section).to_contain_text("Declared by industry, confirmed by an analyst on 24 Nov 2026")
+    expect(section).to_contain_text("Germany, Malta")
+    expect(section).not_to_contain_text("sponsor")
+    _sound(reader)
+    public.sign_in(reader, PARTNER)
+    for path in ("/legitimate-uses", "/legitimate-uses/new", "/help/industry"):
+        reader.goto(fresh_site + path)
+        _sound(reader)
+    for seen in (partner, analyst, public):
+        seen.console = [text for text in seen.console if "422" not in text]
+        seen.assert_quiet()
 
 
 def test_a_second_acknowledgement_changes_nothing(fresh_site: str, visit: MakeVisit) -> None:

@@ -35,7 +35,8 @@ def served(service: Service) -> tuple[str, uvicorn.Server, threading.Thread]:
     ("kind", "role", "paths"),
     [
         ("lab", "lab", "^/v1/(reports|imports|activity-reports|aggregate-reports|incidents|vocabularies|suspects)"),
-        ("operator", "analyst", "^/v1/(curation|substance-events|substances|suspects|incidents)"),
+        ("operator", "analyst", "^/v1/(curation|substance-events|substances|suspects|incidents|legitimate-uses)"),
+        ("industry", "industry", "^/v1/legitimate-uses"),
     ],
 )
 def test_no_answer_is_a_surprise(sqlite_service: Service, tmp_path: Path, kind: str, role: str, paths: str) -> None:

@@ -54,6 +54,7 @@ from app.persistence.models.statistics import (
     SubstanceEvent,
 )
 from app.persistence.models.substances import CurationItem, Substance, SubstanceName
+from app.persistence.models.uses import LegitimateUse
 
 __all__ = [
     "AcknowledgeLink",
@@ -93,6 +94,7 @@ __all__ = [
     "Job",
     "LabelConsent",
     "Lag",
+    "LegitimateUse",
     "LoadedEdition",
     "Measure",
     "Organisation",

@@ -59,6 +59,7 @@ class DetectionCell(Base):
 
     __table_args__ = (
         Index(None, "org_id", "test", "tlp"),
+        Index(None, "org_id", "substance_id", "month"),
         Index(None, "country", "tlp", "month"),
         Index(None, "substance_id", "country", "month"),
         Index("ix_detection_cell_red", "report_id", postgresql_where=_RED, sqlite_where=_RED),

@@ -47,6 +47,8 @@ MAY_OPEN = {
     "subscription_id": {"sender"},
     # made by the reviewer of the reviewers' rows
     "dossier_id": {"reviewer", "analyst"},
+    # waits for an analyst
+    "use_id": {"industry", "analyst"},
 }
 # what a path holds beside the rows of the world
 FIXED = {
@@ -93,6 +95,9 @@ BODIES: dict[str, Any] = {
     "POST /v1/incidents/{row_id}/withdraw": {"reason": "by mistake"},
     "POST /v1/reports/{report_id}/consent": {"tlp": "AMBER"},
     "POST /v1/alerts/{alert_id}/label": {"tlp": "AMBER+STRICT", "note": "for the test"},
+    "POST /v1/legitimate-uses/{use_id}/confirm": {"note": "for the test"},
+    "POST /v1/legitimate-uses/{use_id}/refuse": {"note": "for the test"},
+    "POST /v1/legitimate-uses/{use_id}/withdraw": {"reason": "by mistake"},
     "POST /v1/screen": {"structures": [{"name": "a", "smiles": "C"}]},
     "POST /v1/substances/search": {"text": "fentanyl"},
 }
@@ -159,6 +164,12 @@ def matrix(sqlite_service: Service) -> Matrix:
         "/v1/subscriptions", json={"channel": "inbox", "tlp_max": "GREEN"}, headers=found.headers["sender"]
     )
     assert subscription.status_code == 201, subscription.text
+    declared = service.client.post(
+        "/v1/legitimate-uses",
+        json={"name": "isotonitazene", "use": "none", "source": "own search"},
+        headers=found.headers["industry"],
+    )
+    assert declared.status_code == 201, declared.text
     answer = sent.json()
     service.clock.at += timedelta(days=1)  # a dossier rests on the snapshot of the day before
     substance = answer["substances"][0]["substance_id"]
@@ -168,6 +179,7 @@ def matrix(sqlite_service: Service) -> Matrix:
     found.ids = {
         "report_id": answer["id"], "substance_id": answer["substances"][0]["substance_id"], "alert_id": answer["alerts"][-1],
         "subscription_id": subscription.json()["id"], "dossier_id": dossier.json()["id"],
+        "use_id": declared.json()["id"],
     }  # fmt: skip
     return found
 

@@ -76,6 +76,30 @@ def test_downloads_hold_the_rows_of_the_page_and_the_records_are_as_many_as_coun
     assert listed == total
 
 
+def test_small_maps_share_their_classes_and_hold_the_counts_of_the_map(lab: TestClient) -> None:
+    """One for each 12 months, whose counts add up to the one map's; or one for each context."""
+    text = lab.get("/explore?period=36&view=maps").text
+    assert text.count('class="chart chart-map"') == 3
+    assert re.search(r"All substances: (from \d to 3 countries|3 countries as before), among the 3 that report throughout", text)
+    assert "Dec 2023 to Nov 2024" in text
+    table = [row for row in _table(text) if len(row) == 4][1:]
+    whole = {row[0]: row[2] for row in _table(lab.get("/explore?period=36&view=map").text) if len(row) == 3}
+    for country, *numbers in table:
+        assert str(sum(int(n) for n in numbers if "[" not in n)) == whole[country], country
+    longer = lab.get("/explore?period=60&view=maps").text  # nobody reported before December 2023
+    assert all(row[1:3] == ["[x] no data"] * 2 for row in _table(longer) if len(row) == 6 and row[0] != "Country")
+    assert "All substances were reported by 3 of 3 reporting countries" in longer
+    split = lab.get("/explore?period=36&view=maps&split=context").text
+    assert split.count('class="chart chart-map"') == 2
+    assert re.search(r"All substances by context: Seizure has most, \d+ of \d+", split)
+    by_group = lab.get("/explore?period=36&view=maps&split=group").text
+    assert re.search(r"Fentanyl analogue: \d+ in \d of 3 countries", by_group)
+    for kind in ("svg", "png", "csv"):
+        answer = lab.get(f"/explore.{kind}?period=36&view=maps")
+        assert answer.status_code == 200, kind
+    assert lab.get("/explore.png?view=map").content.startswith(b"\x89PNG")
+
+
 def test_a_rate_without_statements_is_refused_in_words_and_given_with_them(lab: TestClient, site: FastAPI) -> None:
     refused = lab.get("/explore?measure=rate&context=purchase").text
     assert "No rate: no laboratory in this selection has stated how many tests it did" in refused

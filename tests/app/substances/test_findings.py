@@ -7,9 +7,12 @@ from dataclasses import replace
 import pytest
 
 from app.sharing.masking import MASKED, NO_DATA, Total, counted
+from app.substances.denominators import Rate, Rates
 from app.substances.expected import band, bands
+from app.substances.figures import month_figure
 from app.substances.findings import MONTH_RULES, control_title, month_rule
 from app.substances.queries import LaboratoryYears, MonthPoint, MonthSeries
+from app.web import charts
 
 
 def series(counts: list[int | None], panel: tuple[tuple[int, int], ...] = (), *, masked: bool = False) -> MonthSeries:
@@ -74,3 +77,16 @@ def test_a_change_after_control_is_never_said_to_follow_from_it() -> None:
     assert control_title("X", 4.0, 2.0, "a measure") == (
         "X detections fell from 4.0 to 2.0 a month after a measure; other causes are possible"
     )
+
+
+def test_tests_done_stand_under_the_months_and_a_month_without_them_is_no_zero() -> None:
+    rate = Rate(month="2026-10", tests=40, detections=5, per_1000=125.0, low=54.6, high=261.1, few=True)
+    with_tests = month_figure("X", series(FLAT), base=None, rates=Rates(months=(rate,), laboratories=1, reporting=2))
+    without = month_figure("X", series(FLAT), base=None, rates=Rates(months=(), laboratories=0, reporting=2))
+    assert with_tests.columns == (*without.columns[:-1], "Tests", "Per 1,000 tests", "95 %", "Remark")
+    october, september = with_tests.rows[1], with_tests.rows[2]
+    assert [value.text for value in october[5:8]] == ["40", "125.0", "54.6 to 261.1, under 50 tests"]
+    assert (september[5].text, september[5].note) == ("[x]", "not stated")
+    assert "Below: tests done a month; no bar: not stated" in [item.text for item in with_tests.legend]
+    assert with_tests.picture.download.count(charts.OTHER) == 1  # one thin bar
+    assert charts.OTHER not in without.picture.download

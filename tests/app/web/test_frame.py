@@ -149,3 +149,15 @@ def test_what_waits_stands_first_with_the_time_it_is_due(as_role: dict[str, Test
 def test_signed_in_pages_are_kept_nowhere(as_role: dict[str, TestClient], public: TestClient) -> None:
     assert as_role["lab"].get("/").headers["cache-control"] == "private, no-store"
     assert "no-store" not in public.get("/").headers["cache-control"]
+
+
+@pytest.mark.parametrize(("path", "current"), [("/ops/curation", "Curation"), ("/ops", "Operations"), ("/", "Overview")])
+def test_one_area_of_the_menu_is_current(as_role: dict[str, TestClient], path: str, current: str) -> None:
+    menu = as_role["analyst"].get(path).text.partition('<nav class="nav"')[2].partition("</nav>")[0]
+    assert re.findall(r'aria-current="page"[^>]*>([^<]+)', menu) == [current]
+
+
+def test_every_field_of_a_form_says_its_type() -> None:
+    """Without one it gets neither its width nor its colours."""
+    for path in sorted(TEMPLATES.rglob("*.html")):
+        assert not re.search(r"<input (?![^>]*type=)", path.read_text(encoding="utf-8")), path

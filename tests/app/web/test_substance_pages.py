@@ -245,6 +245,21 @@ def test_a_masked_reader_gets_no_number_by_any_way(public: TestClient, as_role: 
     assert {row[1] for row in _table(own, "by-month")} & {"1"}
 
 
+def test_cases_split_by_the_part_played_show_to_whoever_may_open_them_all(as_role: dict[str, TestClient]) -> None:
+    page = address(as_role["lab"], "Fentanyl")
+
+    def cases(client: TestClient) -> str:
+        return client.get(page).text.partition('id="cases"')[2].partition("</section>")[0]
+
+    own = cases(as_role["lab"])
+    row = re.findall(r'<td data-label="([^"]+)" class="num">([^<]*)</td>', own)
+    assert row == [("Cases", "6"), ("Sole cause", "2"), ("Combined cause", "4"), ("Contributory", "0"), ("Undetermined", "0"),
+                   ("Incidental", "0")]  # fmt: skip
+    other = cases(as_role["other lab"])
+    assert "Sole cause" not in other
+    assert "[c] masked, as you may not open all of these cases" in other
+
+
 def test_every_figure_has_its_furniture(as_role: dict[str, TestClient]) -> None:
     text = as_role["lab"].get(address(as_role["lab"], "4-FF")).text
     for figure in re.findall(r"<figure.*?</figure>", text, re.DOTALL):
@@ -274,6 +289,10 @@ def test_the_picture_for_download_stands_alone(as_role: dict[str, TestClient]) -
     ElementTree.fromstring(answer.text)
     assert "<pattern" in answer.text
     assert as_role["lab"].get(f"{page}/detections-by-nothing.svg").status_code == 404
+    for which in ("month", "map"):
+        pixels = as_role["lab"].get(f"{page}/detections-by-{which}.png")
+        assert (pixels.headers["content-type"], pixels.content[:8]) == ("image/png", b"\x89PNG\r\n\x1a\n"), which
+        assert int.from_bytes(pixels.content[16:20], "big") > 1400, which  # twice as wide as the picture
 
 
 def test_the_number_of_queries_does_not_grow_with_the_data(site: FastAPI, as_role: dict[str, TestClient]) -> None:
@@ -299,8 +318,8 @@ def test_the_number_of_queries_does_not_grow_with_the_data(site: FastAPI, as_rol
         event.remove(engine, "before_cursor_execute", note)
     # session; substance, names, group; month counts, reporting months, lags; countries, reporting countries; confidence; cases;
     # tests done and their laboratories; alerts, their count; the demonstration mark; newest samples, what lay beside, routes,
-    # diversions; what is not folded yet, first months (twice); measures
-    assert first == second == 24
+    # diversions; what is not folded yet, first months (twice); measures; declarations of industry
+    assert first == second == 25
     # session; rows; count; members, what is not folded yet, countries, and those counted; the demonstration mark
     assert listed == 8
 
