@@ -22,7 +22,7 @@ from app.settings import Settings
 from tests.conftest import NOW
 from tests.databases import ready
 from tests.factories import PASSWORD
-from tests.site import make_site
+from tests.site import close_site, make_site
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = [
@@ -92,7 +92,7 @@ def _serve(directory: Path) -> Iterator[str]:
     yield base
     server.should_exit = True
     thread.join(timeout=10)
-    app.state.context.database.dispose()
+    close_site(app)
 
 
 @pytest.fixture(scope="session")

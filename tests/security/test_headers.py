@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.conftest import Service
-from tests.site import client_of, make_site, sign_in
+from tests.site import client_of, close_site, make_site, sign_in
 
 PATHS = (
     "/", "/sign-in", "/substances", "/problems", "/docs", "/law", "/static/0/app.css", "/no-such-page",
@@ -52,7 +52,7 @@ def test_no_other_origin_is_allowed_to_read(sqlite_service: Service) -> None:
 def https_site(tmp_path: Path) -> Iterator[FastAPI]:
     app = make_site(tmp_path, base_url="https://testserver")
     yield app
-    app.state.context.database.dispose()
+    close_site(app)
 
 
 def test_cookies_are_httponly_same_site_and_secure_on_https(https_site: FastAPI) -> None:

@@ -23,7 +23,7 @@ from app.notifications.secrets import SecretBox
 from app.persistence.models import ApiKey, AuditEntry, Person, SignInFailure, Subscription, WebSession
 from tests.conftest import Service
 from tests.factories import NOW, PASSWORD
-from tests.site import client_of, make_site, sign_in, token_in
+from tests.site import client_of, close_site, make_site, sign_in, token_in
 
 LAB = "lab.de@example.org"
 ADMIN = "admin.at@example.org"
@@ -33,7 +33,7 @@ ADMIN = "admin.at@example.org"
 def site(tmp_path: Path) -> FastAPI:
     app = make_site(tmp_path)
     yield app
-    app.state.context.database.dispose()
+    close_site(app)
 
 
 def _code(secret: str, site: FastAPI, *, steps: int = 0) -> str:

@@ -15,14 +15,14 @@ from starlette.testclient import TestClient
 
 from app.explore import pages
 from app.persistence.models import ActivityReport, Organisation
-from tests.site import client_of, make_site, sign_in
+from tests.site import client_of, close_site, make_site, sign_in
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
     app = make_site(tmp_path_factory.mktemp("explore"))
     yield app
-    app.state.context.database.dispose()
+    close_site(app)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.factories import NOW, World
-from tests.site import client_of, fill, make_site, sign_in
+from tests.site import client_of, close_site, fill, make_site, sign_in
 
 KNOWN, UNKNOWN = 4, 8
 
@@ -33,7 +33,7 @@ def reviewer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     client = client_of(app)
     assert sign_in(client, "reviewer.ch@example.org").status_code == 303
     yield client
-    app.state.context.database.dispose()
+    close_site(app)
 
 
 def main_of(text: str) -> str:

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from app.persistence.models import LegitimateUse, Organisation, Substance
 from tests.factories import NOW
-from tests.site import client_of, make_site, sign_in, token_in
+from tests.site import client_of, close_site, make_site, sign_in, token_in
 
 PARTNER, ANALYST, LAB = "industry.gb@example.org", "analyst.at@example.org", "lab.de@example.org"
 
@@ -21,7 +21,7 @@ PARTNER, ANALYST, LAB = "industry.gb@example.org", "analyst.at@example.org", "la
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
     app = make_site(tmp_path_factory.mktemp("site"))
     yield app
-    app.state.context.database.dispose()
+    close_site(app)
 
 
 def signed_in(site: FastAPI, email: str) -> TestClient:

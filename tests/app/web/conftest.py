@@ -8,14 +8,14 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from tests.site import client_of, make_site, sign_in
+from tests.site import client_of, close_site, make_site, sign_in
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
     app = make_site(tmp_path_factory.mktemp("site"))
     yield app
-    app.state.context.database.dispose()
+    close_site(app)
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def fresh_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
     """A site that the test may change."""
     app = make_site(tmp_path_factory.mktemp("fresh"))
     yield app
-    app.state.context.database.dispose()
+    close_site(app)
 
 
 @pytest.fixture

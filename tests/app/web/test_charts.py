@@ -20,7 +20,7 @@ from app.web.places import country_name
 from app.web.templating import month as written_month
 from tests.app.web.test_substance_pages import address
 from tests.factories import World
-from tests.site import client_of, make_site
+from tests.site import client_of, close_site, make_site
 
 # who, and which page; a text without a slash is a substance to look for
 PAGES = (
@@ -166,7 +166,7 @@ def test_a_hidden_number_changes_nothing_that_the_public_can_get(tmp_path: Path)
         assert {answer.status_code for answer in answers.values()} == {200}
         told.append({path: re.sub(r"[0-9A-HJKMNP-TV-Z]{26}", "ID", answer.text) for path, answer in answers.items()})
         whole.append(told[-1]["/SUBSTANCE"])
-        app.state.context.database.dispose()
+        close_site(app)
     assert "[c] masked" in whole[0]
     for path in told[0]:
         assert told[0][path] == told[1][path], path

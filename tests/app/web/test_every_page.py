@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from tests.site import client_of, make_site, sign_in
+from tests.site import client_of, close_site, make_site, sign_in
 
 EMAILS = {
     "public": "", "lab": "lab.de@example.org", "authority": "authority.de@example.org", "reviewer": "reviewer.ch@example.org",
@@ -27,7 +27,7 @@ ELSEWHERE = ("/suspects", "/law/rule", "/docs")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
     made = make_site(tmp_path_factory.mktemp("every-page"))
     yield made
-    made.state.context.database.dispose()
+    close_site(made)
 
 
 def pattern_of(address: str) -> str:

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from app.problems import KINDS
 from app.web import static
 from app.web.security import CONTENT_SECURITY_POLICY
-from tests.site import client_of, make_site
+from tests.site import client_of, close_site, make_site
 
 TEMPLATES = Path(__file__).resolve().parents[3] / "app" / "templates"
 
@@ -78,7 +78,7 @@ def test_without_the_mark_there_is_no_banner(tmp_path: Path) -> None:
         assert "Demonstration data" not in client.get(path).text
     app.state.context.demo = True
     assert "Demonstration data" in client.get("/").text
-    app.state.context.database.dispose()
+    close_site(app)
 
 
 @pytest.mark.parametrize("slug", sorted(KINDS))

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from tests.site import client_of, make_site, sign_in, token_in
+from tests.site import client_of, close_site, make_site, sign_in, token_in
 
 ROLES = {
     "public": None,
@@ -43,7 +43,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
     server = pgserver.get_server(tmp_path_factory.mktemp("pg"))
     app = make_site(tmp_path_factory.mktemp("site"), database_url=server.get_uri())
     yield app
-    app.state.context.database.dispose()
+    close_site(app)
     server.cleanup()
 
 

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from alerts.wording import not_neutral
 from app.persistence.models import Report, Sample
 from tests.factories import World
-from tests.site import client_of, fill, make_site
+from tests.site import client_of, close_site, fill, make_site
 
 # of a report that is CLEAR: whatever the label, none of it is for the public
 SECRETS = (
@@ -45,7 +45,7 @@ def reached(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     """Every page, table and picture that links lead to, by its address."""
     app = make_site(tmp_path_factory.mktemp("public"), fill_world=world)
     yield _crawl(client_of(app))
-    app.state.context.database.dispose()
+    close_site(app)
 
 
 def _crawl(client: TestClient) -> dict[str, str]:

@@ -24,7 +24,7 @@ from app.persistence.models import (
     Task,
 )
 from tests.factories import NOW, World
-from tests.site import client_of, fill, make_site, sign_in
+from tests.site import client_of, close_site, fill, make_site, sign_in
 
 PEOPLE = {
     "lab": "lab.de@example.org", "authority": "authority.de@example.org", "reviewer": "reviewer.ch@example.org",
@@ -140,7 +140,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, FastAP
     found = {times: world(times) for times in (1, TIMES)}
     yield found
     for app in found.values():
-        app.state.context.database.dispose()
+        close_site(app)
 
 
 @pytest.fixture(scope="module")

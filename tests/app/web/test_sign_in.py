@@ -17,7 +17,7 @@ from app.auth.tokens import hash_token
 from app.persistence.models import Person, WebSession
 from app.web import csrf
 from tests.factories import NOW, PASSWORD
-from tests.site import client_of, make_site, sign_in, token_in
+from tests.site import client_of, close_site, make_site, sign_in, token_in
 
 LAB = "lab.de@example.org"
 
@@ -55,7 +55,7 @@ def test_the_cookie_is_secure_where_the_service_is_on_https(tmp_path: Path) -> N
     client.base_url = "https://testserver"  # type: ignore[assignment]
     assert "Secure" in sign_in(client, LAB).headers["set-cookie"]
     assert client.get("/").headers["strict-transport-security"]
-    app.state.context.database.dispose()
+    close_site(app)
 
 
 def test_wrong_password_and_unknown_person_get_the_same_answer(site: FastAPI) -> None:
