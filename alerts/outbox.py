@@ -47,7 +47,8 @@ class TaskItem:
 class Result:
     """How one attempt ended. `sent` is false for work inside the service, which leaves no attempt row unless it failed.
 
-    `recorded` is true where the work's own transaction has ended the task already.
+    `recorded` is true where the work's own transaction has ended the task already. `along` holds the payloads of other tasks of
+    the topic which that transaction ended too.
     """
 
     outcome: Literal["done", "failed", "blocked", "gone", "cancelled", "parked"]
@@ -58,6 +59,7 @@ class Result:
     error: str | None = None
     retry_after: float | None = None
     recorded: bool = False
+    along: tuple[dict[str, Any], ...] = ()
 
 
 DONE = Result(outcome="done")

@@ -212,24 +212,25 @@ class Worker:
 
 
 def timed(topic: str, handler: Handler) -> Handler:
-    """The handler with its time, outcome and ids counted and told."""
+    """The handler with its time, outcome and ids counted and told; what went along shares the time."""
 
     def handle(task: TaskItem) -> Result:
-        began, outcome = time.perf_counter(), "error"
+        began, outcome, payloads = time.perf_counter(), "error", [task.payload]
         try:
             result = handler(task)
-            outcome = result.outcome
+            outcome, payloads = result.outcome, [task.payload, *result.along]
             return result
         except ChannelError as error:
             outcome = error.outcome
             raise
         finally:
-            seconds = time.perf_counter() - began
-            TASK_SECONDS.labels(topic, outcome).observe(seconds)
-            if log.isEnabledFor(logging.INFO):
-                told = {"task": task.id, "topic": topic, "outcome": outcome, "ms": round(1000 * seconds, 1)}
-                alert = task.payload.get("alert") or task.payload.get("alert_id")
-                log.info("task %s %s", topic, outcome, extra=told | ({"alert": alert} if alert else {}))
+            seconds = (time.perf_counter() - began) / len(payloads)
+            for payload in payloads:
+                TASK_SECONDS.labels(topic, outcome).observe(seconds)
+                if log.isEnabledFor(logging.INFO):
+                    told = {"task": task.id, "topic": topic, "outcome": outcome, "ms": round(1000 * seconds, 1)}
+                    alert = payload.get("alert") or payload.get("alert_id")
+                    log.info("task %s %s", topic, outcome, extra=told | ({"alert": alert} if alert else {}))
 
     return handle
 

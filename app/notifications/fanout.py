@@ -205,12 +205,12 @@ def fanout_handler(context: AppContext) -> Callable[[TaskItem], Result]:
     def work(task: TaskItem, most: int) -> Result:
         with context.database.write() as session:
             now = context.now()
-            payloads = [task.payload, *(take_along(session, task, now, most=most) if most else ())]
-            subjects = load_subjects(session, [(payload["alert"], payload["revision"]) for payload in payloads])
+            along = take_along(session, task, now, most=most) if most else []
+            subjects = load_subjects(session, [(payload["alert"], payload["revision"]) for payload in (task.payload, *along)])
             _fan_out(session, subjects, now)
             for subject in subjects:
                 start_clocks(session, subject.alert, subject.revision, now)
-            return end_within(session, task, now)
+            return end_within(session, task, now, along=along)
 
     def handle(task: TaskItem) -> Result:
         try:
@@ -233,8 +233,8 @@ def publish_handler(context: AppContext) -> Callable[[TaskItem], Result]:
     def handle(task: TaskItem) -> Result:
         with context.database.write() as session:
             now = context.now()
-            payloads = [task.payload, *take_along(session, task, now)]
-            wanted = [(payload["alert"], payload["revision"]) for payload in payloads]
+            along = take_along(session, task, now)
+            wanted = [(payload["alert"], payload["revision"]) for payload in (task.payload, *along)]
             ids = sorted({alert for alert, _ in wanted})
             known = {(row.alert_id, row.revision) for row in session.execute(_PUBLISHED, {"alerts": ids})}
             last = session.scalar(_LAST) or 0
@@ -244,6 +244,6 @@ def publish_handler(context: AppContext) -> Callable[[TaskItem], Result]:
                 rows.append({"seq": last, "alert_id": alert_id, "revision": number, "published_at": now})
             if rows:
                 session.execute(insert(FeedItem), rows)
-            return end_within(session, task, now)
+            return end_within(session, task, now, along=along)
 
     return handle

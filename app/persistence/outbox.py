@@ -7,7 +7,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import Table, bindparam, func, insert, select, update
 from sqlalchemy.orm import Session
@@ -58,15 +58,16 @@ class LeaseLost(Exception):
     """The task belongs to another worker by now; what this one did is rolled back."""
 
 
-def end_within(session: Session, task: TaskItem, now: datetime) -> Result:
+def end_within(session: Session, task: TaskItem, now: datetime, *, along: Sequence[dict[str, Any]] = ()) -> Result:
     """End work inside the service in the transaction that does it: one commit for both, and never the one without the other.
 
+    `along` are the payloads of the tasks that it took along.
     Raises LeaseLost, which rolls the work back, where the task is another worker's by now.
     """
     session.flush()
     if not complete(session, task, now):
         raise LeaseLost(task.id)
-    return Result(outcome="done", recorded=True)
+    return Result(outcome="done", recorded=True, along=tuple(along))
 
 
 def _health_of(subscription: Subscription) -> Health:
