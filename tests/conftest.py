@@ -42,7 +42,13 @@ LONG = (
     "tests/app/law/test_editions.py::test_an_edition_of_tomorrow_is_matched_on_its_day[postgres]",
     "tests/app/law/test_editions.py::test_another_process_follows_without_a_restart[postgres]",
     "tests/app/law/test_editions.py::test_a_run_that_was_cut_off_goes_on[postgres]",
+    "tests/app/law/test_editions.py::test_the_command_compares_loads_and_matches",
+    "tests/app/notifications/test_faults.py::test_a_worker_killed_at_random_loses_nothing[sqlite]",
     "tests/app/screening/test_cluster.py::test_a_run_goes_on_with_what_is_missing_and_refuses_another_catalogue",
+    "tests/app/screening/test_command.py::test_a_run_goes_on_only_with_the_same_input_output_and_options",
+    "tests/app/screening/test_command.py::test_one_structure_in_every_format_gives_one_record",
+    "tests/app/screening/test_request.py::test_a_screened_catalogue_leaves_no_trace[postgres]",
+    "tests/browser/test_acceptance.py::test_a_substance_page_opens_what_its_figures_count[dark]",
 )
 
 

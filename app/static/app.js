@@ -29,6 +29,10 @@
     else if (moved.id) for (const slider of document.querySelectorAll(`[data-slides="${moved.id}"]`)) slider.value = moved.value;
   });
 
+  // On a phone the menu is one line that scrolls: begin where one is
+  const here = document.querySelector(".nav a[aria-current]");
+  if (here) here.closest("ul").scrollLeft = here.offsetLeft - 16;
+
   // Show the password while it is typed
   document.addEventListener("change", (event) => {
     const box = event.target.closest("input[data-shows]");

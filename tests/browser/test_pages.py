@@ -286,7 +286,9 @@ def test_dark_pages_draw_light_bars(site: str, visit: MakeVisit) -> None:
     """The same picture serves both themes: its colours come from the style sheet."""
 
     def bar(scheme: str) -> str:
-        page = visit(site, scheme=scheme).open()
+        seen = visit(site, scheme=scheme)
+        page = seen.open()
+        seen.sign_in(page, AUTHORITY)
         SUBSTANCE(page, site)
         colour: str = page.evaluate(
             "getComputedStyle(document.querySelector('#by-country .chart-wide [fill=\"var(--confirmed)\"]')).fill"
