@@ -291,7 +291,7 @@ def test_dark_pages_draw_light_bars(site: str, visit: MakeVisit) -> None:
         seen.sign_in(page, AUTHORITY)
         SUBSTANCE(page, site)
         colour: str = page.evaluate(
-            "getComputedStyle(document.querySelector('#by-country .chart-wide [fill=\"var(--confirmed)\"]')).fill"
+            "getComputedStyle(document.querySelector('#by-month .chart-wide [fill=\"var(--confirmed)\"]')).fill"
         )
         return colour
 
