@@ -137,6 +137,7 @@ class Service:
 @pytest.fixture
 def make_service(chemistry: Chemistry, tmp_path: Path) -> Iterator[Callable[[str], Service]]:
     made: list[TestClient] = []
+    routes: dict[int, int] = {}
 
     def make(url: str) -> Service:
         database = Database(url)
@@ -148,6 +149,7 @@ def make_service(chemistry: Chemistry, tmp_path: Path) -> Iterator[Callable[[str
         clock = Clock()
         context = AppContext(settings=settings, database=database, secret=settings.secret(), chemistry=chemistry, now=clock)
         app = IDLE.pop() if IDLE else assemble(settings.base_url)
+        routes[id(app)] = len(app.router.routes)
         attach(app, context)
         client = TestClient(app, raise_server_exceptions=False)
         client.__enter__()
@@ -157,7 +159,9 @@ def make_service(chemistry: Chemistry, tmp_path: Path) -> Iterator[Callable[[str
     yield make
     for client in made:
         client.__exit__(None, None, None)
-        IDLE.append(cast("FastAPI", client.app))
+        app = cast("FastAPI", client.app)
+        if len(app.router.routes) == routes[id(app)]:  # a test that added one keeps it
+            IDLE.append(app)
 
 
 @pytest.fixture
