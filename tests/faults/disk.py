@@ -21,8 +21,8 @@ from typing import Any
 
 _PWRITE = ctypes.CFUNCTYPE(ctypes.c_ssize_t, ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64, use_errno=True)
 _SYNC = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int)
-_OPEN = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(ctypes.c_int)
+_OPEN = ctypes.CFUNCTYPE(  # the path goes on as the address it came by: SQLite keeps that, and not what it points at
+    ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(ctypes.c_int)
 )
 _SYNC_SLOT, _SLOTS = 5, 19  # of sqlite3_io_methods: iVersion, xClose, xRead, xWrite, xTruncate, xSync, ...
 _UNLINK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p, use_errno=True)
@@ -149,11 +149,12 @@ def watched(folder: Path, library: ctypes.CDLL) -> Iterator[Disk]:
 
     opener = _OPEN(vfs.contents.method0)
 
-    def open_file(layer: int, path: bytes | None, file: int, flags: int, out: Any) -> int:
+    def open_file(layer: int, path: int | None, file: int, flags: int, out: Any) -> int:
         result: int = opener(layer, path, file, flags, out)
         methods = ctypes.c_void_p.from_address(file)
-        if result == 0 and methods.value and path and Path(os.fsdecode(path)).parent == disk.folder:
-            methods.value = _watching(methods.value, Path(os.fsdecode(path)).name, disk)
+        where = Path(os.fsdecode(ctypes.string_at(path))) if path else None
+        if result == 0 and methods.value and where is not None and where.parent == disk.folder:
+            methods.value = _watching(methods.value, where.name, disk)
         return result
 
     opening = _OPEN(open_file)
