@@ -77,7 +77,7 @@ def timed(small: pages.Site, large: pages.Site) -> None:
         dice = random.Random(name)
         times: dict[str, list[float]] = {"small": [], "large": []}
         for turn in range(REQUESTS + 2):
-            address = pattern.format(s=pages.substance(dice), t="", c="")
+            address = pattern.format(s=pages.substance(dice, clear=True), t="", c="")
             for which, found in (("small", small), ("large", large)):
                 took, _ = pages.timed(found, role, address)
                 if turn >= 2:
