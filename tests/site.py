@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import httpx
 from fastapi import FastAPI
@@ -202,3 +203,15 @@ def sign_in(client: TestClient, email: str, password: str = PASSWORD, next_addre
     form = client.get("/sign-in")
     data = {"email": email, "password": password, "csrf_token": token_in(form.text), "next": next_address}
     return client.post("/sign-in", data=data)
+
+
+def signed_in(site: FastAPI, email: str) -> TestClient:
+    """A client of this person."""
+    client = client_of(site)
+    assert sign_in(client, email).status_code == 303
+    return client
+
+
+def post(client: TestClient, path: str, page: str, **fields: Any) -> Any:
+    """Sends the fields with the token of the form on this page."""
+    return client.post(path, data={"csrf_token": token_in(client.get(page).text), **fields})

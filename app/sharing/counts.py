@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Integer,
+    ScalarSelect,
     Select,
     Subquery,
     cast,
@@ -132,19 +133,7 @@ def first_months(session: Session, reader: Principal | None, substances: Sequenc
         .subquery()
     )
     wanted = select(Substance.id, places.c.country).join(places, literal(True)).where(Substance.id.in_(settled)).subquery()
-    there = (
-        select(DetectionCell.month)
-        .where(
-            DetectionCell.substance_id == wanted.c.id,
-            DetectionCell.country == wanted.c.country,
-            DetectionCell.n > 0,
-            readable_cells(reader, DetectionCell),
-            *replace(cut, substances=None, countries=None).conditions(DetectionCell),
-        )
-        .order_by(DetectionCell.month)
-        .limit(1)  # looked up pair by pair: a planner would join all cells to them instead
-        .scalar_subquery()
-    )
+    there = _first_month(wanted.c.id, wanted.c.country, reader, cut)
     rows = session.execute(select(wanted.c.id, wanted.c.country, there)).all()
     found = {(substance, country): month for substance, country, month in rows if month is not None}
     if pending:
@@ -173,24 +162,32 @@ def pairs(session: Session, reader: Principal | None, cut: Cut) -> Select[Any]:
         .distinct()
         .subquery()
     )
-    there = (
-        select(DetectionCell.month)
-        .where(
-            DetectionCell.substance_id == known.c.substance_id,
-            DetectionCell.country == known.c.country,
-            DetectionCell.n > 0,
-            readable_cells(reader, DetectionCell),
-            *replace(cut, substances=None, countries=None).conditions(DetectionCell),
-        )
-        .limit(1)
-        .scalar_subquery()
-    )
+    there = _first_month(known.c.substance_id, known.c.country, reader, cut)
     found = select(known.c.substance_id, known.c.country).where(there.is_not(None))
     if not pending:
         return found
     exact = counts(reader, ("substance_id", "country"), replace(cut, substances=pending)).subquery()
     both = union_all(found, select(exact.c.substance_id, exact.c.country)).subquery()
     return select(both.c.substance_id, both.c.country)
+
+
+def _first_month(
+    substance: ColumnElement[str], country: ColumnElement[str], reader: Principal | None, cut: Cut
+) -> ScalarSelect[str]:
+    """The first month of one pair within the cut. Looked up pair by pair: a planner would join all cells to them instead."""
+    return (
+        select(DetectionCell.month)
+        .where(
+            DetectionCell.substance_id == substance,
+            DetectionCell.country == country,
+            DetectionCell.n > 0,
+            readable_cells(reader, DetectionCell),
+            *replace(cut, substances=None, countries=None).conditions(DetectionCell),
+        )
+        .order_by(DetectionCell.month)
+        .limit(1)
+        .scalar_subquery()
+    )
 
 
 def _smallest(wanted: set[str]) -> Any:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import select
-from starlette.testclient import TestClient
 
 from app.persistence.models import LegitimateUse, Organisation, Substance
 from tests.factories import NOW
-from tests.site import client_of, close_site, make_site, sign_in, token_in
+from tests.site import client_of, close_site, make_site, post, signed_in
 
 PARTNER, ANALYST, LAB = "industry.gb@example.org", "analyst.at@example.org", "lab.de@example.org"
 
@@ -22,16 +20,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
     app = make_site(tmp_path_factory.mktemp("site"))
     yield app
     close_site(app)
-
-
-def signed_in(site: FastAPI, email: str) -> TestClient:
-    client = client_of(site)
-    assert sign_in(client, email).status_code == 303
-    return client
-
-
-def post(client: TestClient, path: str, page: str, **fields: Any) -> Any:
-    return client.post(path, data={"csrf_token": token_in(client.get(page).text), **fields})
 
 
 def substance_id(site: FastAPI, name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from fastapi import FastAPI
 from sqlalchemy import select
@@ -21,20 +20,10 @@ from app.persistence.models import (
     Task,
 )
 from tests.factories import NOW
-from tests.site import client_of, sign_in, token_in
+from tests.site import client_of, post, signed_in, token_in
 
 NEW = "/subscriptions/new"
 AUTHORITY, ANALYST, LAB = "authority.de@example.org", "analyst.at@example.org", "lab.de@example.org"
-
-
-def signed_in(site: FastAPI, email: str) -> TestClient:
-    client = client_of(site)
-    assert sign_in(client, email).status_code == 303
-    return client
-
-
-def post(client: TestClient, path: str, page: str, **fields: Any) -> Any:
-    return client.post(path, data={"csrf_token": token_in(client.get(page).text), **fields})
 
 
 def alert_of(site: FastAPI, alert_type: str) -> str:
