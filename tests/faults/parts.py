@@ -289,7 +289,7 @@ def wait_for_service(base: str, seconds: float = 40.0) -> None:
 
 
 def subscribe(scene: Scene, recorder: Recorder, *, seconds: float = 40.0) -> str:
-    """An active endpoint of the authority at this recorder; its id."""
+    """An active endpoint of the authority at this recorder, with nothing left in a worker's hands; its id."""
     made = httpx.post(
         f"{scene.base}/v1/subscriptions", headers=scene.authority, timeout=20,
         json={"channel": "webhook", "url": recorder.url, "tlp_max": "AMBER"},
@@ -298,6 +298,8 @@ def subscribe(scene: Scene, recorder: Recorder, *, seconds: float = 40.0) -> str
     recorder.secrets.append(made.json()["secret"])
     path = f"{scene.base}/v1/subscriptions/{made.json()['id']}"
     wait_until(lambda: httpx.get(path, headers=scene.authority, timeout=20).json()["state"] == "active", seconds)
+    # a worker that a test kills next would keep the lease of its ping for a minute
+    wait_until(lambda: not unfinished(scene.database), seconds)
     identifier: str = made.json()["id"]
     return identifier
 
