@@ -24,6 +24,7 @@ LEASE_SECONDS = 60
 LANE_LIMIT = 2
 CONCURRENCY = 50
 CONTENDED_SECONDS = 0.02
+PACE_SECONDS = 0.025
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +63,22 @@ class Result:
     along: tuple[dict[str, Any], ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """An attempt that came to its end: of which task, how, and when it began and ended."""
+
+    task: TaskItem
+    result: Result
+    started: datetime
+    ended: datetime
+
+
 DONE = Result(outcome="done")
 Handler = Callable[[TaskItem], Result]
 
 
 class OutboxStore(Protocol):
-    """Durable tasks. Every method is one transaction of its own."""
+    """Durable tasks. Every method commits what it does."""
 
     @property
     def contended(self) -> bool:
@@ -80,9 +91,10 @@ class OutboxStore(Protocol):
         alone, and only where nothing runs (`running` is 0). Expired leases become ready first.
         """
 
-    def finish(self, task: TaskItem, result: Result, *, worker: str, started: datetime, ended: datetime) -> bool:
-        """Record the attempt and move the task on; False where the lease was lost: then the attempt is kept as late, nothing
-        else.
+    def finish(self, ended: Sequence[Ended], *, worker: str, limit: int = 0) -> tuple[list[bool], list[TaskItem] | None]:
+        """Record the attempts and move the tasks on, each once or not at all; for each, False where the lease was lost: then the
+        attempt is kept as late, nothing else. With a `limit` it may lease due tasks as well, as `claim` does, which are given
+        too; None where it did not look for any.
         """
 
     def renew(self, task: TaskItem) -> bool:
@@ -93,6 +105,16 @@ class OutboxStore(Protocol):
 
     def recover_owner(self, owner_prefix: str | None) -> int:
         """Make leased tasks of a dead owner (None: of anyone) ready at once; the number of them."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """An end that a thread wants recorded, and what became of it."""
+
+    ended: Ended
+    kept: bool | None = None
+    looked: bool = False
+    error: Exception | None = None
 
 
 @dataclass(slots=True)
@@ -114,6 +136,9 @@ class DeliveryLoop:
     _stop: threading.Event = field(default_factory=threading.Event)
     _running: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _recording: threading.Lock = field(default_factory=threading.Lock)
+    _ended: list[_Waiting] = field(default_factory=list)
+    _pool: ThreadPoolExecutor | None = None
 
     def wake(self) -> None:
         """Look for due tasks now."""
@@ -126,16 +151,16 @@ class DeliveryLoop:
 
     def run(self, *, grace_seconds: float = 25.0) -> None:
         """Work until `stop`. Tasks that do not end within the grace keep their lease, which expires."""
-        pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="nps-task")
+        pool = self._pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="nps-task")
         try:
             while not self._stop.is_set():
                 self._wake.clear()
-                for task in self._claim():
-                    with self._lock:
-                        self._running += 1
-                    pool.submit(self._work, task)
+                claimed = time.monotonic()
+                if self._begin(self._claim()):
                     self._wake.set()
                 self._wake.wait(self._pause())
+                # hints come in bursts: what falls due within a moment is claimed, and fanned out, together
+                self._stop.wait(max(0.0, claimed + PACE_SECONDS - time.monotonic()))
         finally:
             end = time.monotonic() + grace_seconds
             while self._running and time.monotonic() < end:
@@ -157,6 +182,19 @@ class DeliveryLoop:
         """How long to wait for a hint: workers that started together should not go on asking together."""
         return (0.8 + 0.4 * random.random()) * (CONTENDED_SECONDS if self.store.contended else self.poll_seconds)  # noqa: S311
 
+    def _begin(self, tasks: Sequence[TaskItem]) -> int:
+        """Have these worked in threads; the number of them."""
+        for task in tasks:
+            with self._lock:
+                self._running += 1
+            assert self._pool is not None
+            self._pool.submit(self._work, task)
+        return len(tasks)
+
+    def _may_claim(self) -> bool:
+        """Whether an end may bring new work with it: there are threads for it, and nobody asked to stop."""
+        return self._pool is not None and not self._stop.is_set() and self.may_run()
+
     def _claim(self) -> list[TaskItem]:
         free = self.concurrency - self._running
         if free <= 0:
@@ -170,34 +208,70 @@ class DeliveryLoop:
             return []
 
     def _work(self, task: TaskItem) -> None:
+        look = True
         try:
-            self._execute(task)
+            look = self._execute(task)
         except Exception:
             log.exception("task %s (%s) was not completed; its lease will expire", task.id, task.topic)
         finally:
             with self._lock:
                 self._running -= 1
-            self._wake.set()
+            if look:
+                self._wake.set()
 
-    def _execute(self, task: TaskItem) -> None:
+    def _execute(self, task: TaskItem) -> bool:
+        """Work a task and have its end recorded; whether to look for what is due now, which the record may have done."""
         started = self.now()
         result = self._handle(task)
         if result.recorded:
-            return
-        ended = self.now()
+            return True
+        ended = Ended(task=task, result=result, started=started, ended=self.now())
         give_up = time.monotonic() + LEASE_SECONDS
+        together, looked = True, False
         while True:
             try:
-                kept = self.store.finish(task, result, worker=self.owner, started=started, ended=ended)
+                if together:
+                    kept, looked = self._record(ended)
+                else:
+                    kept = self.store.finish([ended], worker=self.owner)[0][0]
             except Exception:
                 if time.monotonic() > give_up:
                     raise
                 log.exception("the end of task %s (%s) is not recorded yet; trying again", task.id, task.topic)
+                together = False  # one end that cannot be recorded must not hold up the others
                 time.sleep(0.5)
                 continue
             if not kept:
                 log.warning("late: the lease of task %s (%s) was lost before its end was recorded", task.id, task.topic)
-            return
+            return not looked
+
+    def _record(self, ended: Ended) -> tuple[bool, bool]:
+        """Have the store record it, with all that ended while another thread was having its own recorded, and claim what goes
+        next: one commit carries many, and one that comes alone does not wait.
+
+        Whether the lease still held, and whether all that may go now was claimed. Raises what the store raises.
+        """
+        mine = _Waiting(ended)
+        with self._lock:
+            self._ended.append(mine)
+        with self._recording:
+            if mine.kept is None and mine.error is None:
+                with self._lock:
+                    waiting, self._ended = self._ended, []
+                try:
+                    free = self.concurrency - self._running + len(waiting) if self._may_claim() else 0
+                    answers, more = self.store.finish([one.ended for one in waiting], worker=self.owner, limit=free)
+                except Exception as error:  # noqa: BLE001  # each of the threads that wait raises it
+                    for one in waiting:
+                        one.error = error
+                else:
+                    looked = more is not None and not self.store.contended
+                    for one, kept in zip(waiting, answers, strict=True):
+                        one.kept, one.looked = kept, looked
+                    self._begin(more or [])
+        if mine.error is not None:
+            raise mine.error
+        return bool(mine.kept), mine.looked
 
     def _handle(self, task: TaskItem) -> Result:
         handler = self.handlers.get(task.topic)

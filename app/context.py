@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -56,7 +56,8 @@ class AppContext:
         self.structures = StructureIndex(self.database)
 
 
-def get_context(request: Request) -> AppContext:
+async def get_context(request: Request) -> AppContext:
+    """The context of the application. Asynchronous, as all that does not wait is: a plain function costs a turn of a thread."""
     context: AppContext = request.app.state.context
     trace = trail.current()
     if trace is not None and not trace.door:
@@ -118,10 +119,10 @@ def _spend(request: Request, limiter: RateLimiter, who: str, name: str, now: dat
         trace.headers.update(quota.headers())
 
 
-def requires(action: Action) -> Callable[..., Principal]:
+def requires(action: Action) -> Callable[..., Awaitable[Principal]]:
     """A dependency that gives the principal of the key, or answers 401 without one and 403 where its role may not."""
 
-    def dependency(principal: Annotated[Principal | None, Depends(optional_principal)]) -> Principal:
+    async def dependency(principal: Annotated[Principal | None, Depends(optional_principal)]) -> Principal:
         if principal is None:
             raise Problem("unauthorised", "Send Authorization: Bearer KEY.", headers={"WWW-Authenticate": "Bearer"})
         if not may(principal, action):

@@ -31,7 +31,7 @@ def audit_commands(database: Callable[[], Database]) -> click.Group:
     @click.option("--json", "as_json", is_flag=True)
     def verify_command(known: tuple[str, ...], as_json: bool) -> None:
         """Check every seal. Exit 1 where an entry was changed, removed, inserted or reordered, naming each."""
-        with database().read() as session:
+        with database().read(patient=True) as session:
             found = verify(session, known=known)
         _print(found, as_json=as_json)
         if found.findings:
@@ -44,7 +44,7 @@ def audit_commands(database: Callable[[], Database]) -> click.Group:
     def export_command(since: datetime | None, until: datetime | None, output: IO[str]) -> None:
         """Entries and seals as JSON lines, oldest first. How the hashes are made stands in the first line."""
         output.write(json.dumps({"format": "nps-audit-1", "hashes": HASHES}) + "\n")
-        with database().read() as session:
+        with database().read(patient=True) as session:
             entries = select(AuditEntry).order_by(AuditEntry.at, AuditEntry.id).execution_options(yield_per=500)
             seals = select(AuditSeal).order_by(AuditSeal.seq).execution_options(yield_per=500)
             if since is not None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session, joinedload
 
 from app.auth.permissions import ROLES_OF_KIND, Principal, Role
@@ -85,9 +85,12 @@ def principal_of(org: Organisation, role: str, actor: str, scopes: Sequence[str]
     )
 
 
+_BY_HASH = select(ApiKey).where(ApiKey.secret_hash == bindparam("secret_hash")).options(joinedload(ApiKey.organisation))
+
+
 def authenticate_key(session: Session, secret: str, now: datetime) -> tuple[Principal, ApiKey] | None:
     """Who holds this key; None where it is unknown, revoked or expired."""
-    key = session.scalar(select(ApiKey).where(ApiKey.secret_hash == hash_token(secret)).options(joinedload(ApiKey.organisation)))
+    key = session.scalar(_BY_HASH, {"secret_hash": hash_token(secret)})
     if key is None or key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
         return None
     return principal_of(key.organisation, key.role, f"key:{key.id}", key.scopes), key

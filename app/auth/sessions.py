@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -132,10 +132,10 @@ def _here(request: Request) -> str:
     return request.url.path + (f"?{request.url.query}" if request.url.query else "")
 
 
-def requires_viewer(action: Action) -> Callable[..., Viewer]:
+def requires_viewer(action: Action) -> Callable[..., Awaitable[Viewer]]:
     """A dependency like `app.context.requires`, for pages: sends to the sign-in without one, 403 where the role may not."""
 
-    def dependency(request: Request, viewer: MaybeViewer) -> Viewer:
+    async def dependency(request: Request, viewer: MaybeViewer) -> Viewer:
         if viewer is None:
             raise SignInNeeded(_here(request))
         if not may(viewer.principal, action):
@@ -152,11 +152,11 @@ def check_token(viewer: Viewer, sent: str) -> None:
         raise Problem("forbidden", "The form is older than your sign-in. Open the page again and send it once more.")
 
 
-def requires_form(action: Action) -> Callable[..., Viewer]:
+def requires_form(action: Action) -> Callable[..., Awaitable[Viewer]]:
     """Like `requires_viewer`, for a POST: the form's token must be this sign-in's."""
     allowed = requires_viewer(action)
 
-    def dependency(viewer: Viewer = Depends(allowed), csrf_token: Annotated[str, Form()] = "") -> Viewer:
+    async def dependency(viewer: Viewer = Depends(allowed), csrf_token: Annotated[str, Form()] = "") -> Viewer:
         check_token(viewer, csrf_token)
         return viewer
 

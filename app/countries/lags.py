@@ -92,7 +92,7 @@ def lags_handler(context: AppContext) -> Any:
         now = context.now()
         rows: list[dict[str, Any]] = []
         for labels in (PUBLIC, SHARED):
-            with context.database.read() as session:
+            with context.database.read(patient=True) as session:
                 rows += work_out(session, labels, now)
         with context.database.write() as session:
             session.execute(delete(Lag))

@@ -61,7 +61,7 @@ def explore(
     reader = viewer.principal
     name = name.strip()
     near: tuple[tuple[str, str], ...] = ()
-    with context.database.read() as session:
+    with context.database.read(patient=True) as session:
         if name:
             found = search_substances(session, reader, now=context.now(), text=name, limit=6)
             if found.total == 1 or (found.exact and found.items):
@@ -147,7 +147,7 @@ def download(context: Context, viewer: Reader, question: Wanted, kind: str) -> R
     """The shown rows as CSV or XLSX, or the picture with its notes as SVG or PNG."""
     if kind not in {"csv", "xlsx", "svg", "png"}:
         raise Problem("not-found", "There is no such download.")
-    with context.database.read() as session:
+    with context.database.read(patient=True) as session:
         asked = look_up(session, viewer.principal, question)
         figure, refused, _, _ = _figure(session, viewer.principal, asked, context)
     with context.database.read() as session:

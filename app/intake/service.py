@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import Table, bindparam, func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from alerts.policies import NEW_LABORATORY_REPORTS
@@ -21,8 +21,8 @@ from app.intake.rows import Submission
 from app.intake.schemas import first_day
 from app.intake.substances import queue_for_curation, substance_row
 from app.notifications import service as notifications
-from app.persistence.base import Base, new_id
-from app.persistence.bulk_insert import bulk_insert
+from app.persistence.base import new_id
+from app.persistence.bulk_insert import put
 from app.persistence.models import (
     CaseSubstance,
     Detection,
@@ -32,7 +32,6 @@ from app.persistence.models import (
     ReportVersion,
     Sample,
 )
-from app.persistence.trail import note_rows
 from app.problems import Problem
 from app.regions import region_of
 from app.sharing.consent import consent
@@ -96,7 +95,7 @@ def store(session: Session, chemistry: Chemistry, submission: Submission) -> Sto
     report, principal, now = submission.report, submission.principal, submission.received_at
     check_own(session, report.sharing_group, principal)
     asked = {"org_id": principal.org_id, "lab_reference": report.lab_reference}
-    earlier, flagged, existing, version = session.execute(_ORIGIN, asked).one()
+    earlier, flagged, existing, version = session.connection().execute(_ORIGIN, asked).one()
     if existing is not None:
         raise Problem(
             "duplicate-reference",
@@ -108,9 +107,9 @@ def store(session: Session, chemistry: Chemistry, submission: Submission) -> Sto
     placed = _placed(session, chemistry, submission, values["id"], 1)
     answers = [rows.substance_answer(p.item, p.place) for p in placed]
     values["answer"] = rows.answer_text(values["id"], 1, submission, now, [], answers)
-    _put(session, Report, [values])
-    _put(session, ReportVersion, [rows.version_values(submission, values["id"], 1, "created", None)])
-    _put(session, Sample, [rows.sample_values(report) | {"id": new_id(), "report_id": values["id"]}])
+    put(session, Report, [values])
+    put(session, ReportVersion, [rows.version_values(submission, values["id"], 1, "created", None)])
+    put(session, Sample, [rows.sample_values(report) | {"id": new_id(), "report_id": values["id"]}])
     facts = _store_parts(
         session, submission, values["id"], 1, placed, new_laboratory=earlier < NEW_LABORATORY_REPORTS, flagged=flagged
     )
@@ -160,7 +159,7 @@ def correct(
     session.flush()
     placed = _placed(session, chemistry, submission, row.id, row.version)
     asked = {"org_id": principal.org_id, "lab_reference": None}
-    earlier, flagged, _, _ = session.execute(_ORIGIN, asked).one()
+    earlier, flagged, _, _ = session.connection().execute(_ORIGIN, asked).one()
     facts = _store_parts(
         session,
         submission,
@@ -205,15 +204,6 @@ def _uncount(session: Session, report_id: str) -> None:
         session.query(model).where(model.report_id == report_id).update({"counted": False}, synchronize_session="fetch")
 
 
-def _put(session: Session, model: type[Base], values: Sequence[dict[str, Any]]) -> None:
-    """Insert rows past the session's unit of work, and note them in the trail."""
-    if values:
-        connection = session.connection()
-        table = cast(Table, model.__table__)
-        bulk_insert(table, connection.dialect).run(connection, values)
-        note_rows(session, "created", table.name, (row["id"] for row in values if "id" in row), len(values))
-
-
 def _placed(session: Session, chemistry: Chemistry, submission: Submission, report_id: str, version: int) -> list[_Placed]:
     """Each substance with what was known of it before this version, its row made where it is new."""
     return [_place(session, chemistry, submission, report_id, version, item) for item in submission.resolved]
@@ -247,7 +237,7 @@ def _store_parts(
 ) -> ReportFacts:
     """Put detections and cases of a version into the tables; gives what the rules of alerting need to know of it."""
     report, principal, now = submission.report, submission.principal, submission.received_at
-    _put(session, Detection, [p.values for p in placed])
+    put(session, Detection, [p.values for p in placed])
     for p in placed:
         if p.item.curation_reason and report.tlp in CURATED_LABELS:
             queue_for_curation(session, p.item, now)
@@ -282,13 +272,13 @@ def _store_cases(
         return ()
     detections = [(p.values["id"], p.values["relation"]) for p in placed]
     cases = rows.case_rows(submission, report_id, version, detections)
-    _put(session, HarmCase, [values for values, _ in cases])
+    put(session, HarmCase, [values for values, _ in cases])
     links = [
         {"case_id": values["id"], "detection_id": detections[index][0], "role": role}
         for values, roles in cases
         for index, role in roles.items()
     ]
-    _put(session, CaseSubstance, links)
+    put(session, CaseSubstance, links)
     return tuple(
         CaseFacts(
             case_id=values["id"],

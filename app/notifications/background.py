@@ -94,7 +94,7 @@ def background_of(session: Session, facts: ReportFacts) -> Background:
             seen_with[detection.position] = _company(session, asked, corrected=corrected)
         if detection.first_in is Scope.WORLD or not detection.substance.alertable:
             continue
-        found = session.execute(_SEEN_BEFORE[corrected], asked).one()
+        found = session.connection().execute(_SEEN_BEFORE[corrected], asked).one()
         if found.last is not None:
             last_seen[detection.position] = found.last
         if found.in_region:

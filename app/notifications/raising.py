@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import bindparam, delete, exists, select, update
 from sqlalchemy.orm import Session
 
 from alerts.policies import ReleasePolicy, highest_tlp, tlp_rank
@@ -16,7 +16,7 @@ from alerts.rules import signals_of
 from alerts.values import ReportFacts, Signal
 from app.notifications.background import background_of
 from app.notifications.evaluation_queue import enqueue
-from app.notifications.revisions import Draft, add_evidence, current_revision, follow, next_revision, write_revision
+from app.notifications.revisions import Draft, add_evidence, current_revision, follow, next_revision, write_first
 from app.persistence.base import new_id
 from app.persistence.models import Alert, AlertApproval, AlertEvidence, AlertKey, HarmCase, Report
 from app.persistence.tasks import insert_once
@@ -25,6 +25,9 @@ from app.regions import region_of
 RELEASE = ReleasePolicy()
 LIVE_STATES = ("draft", "issued", "updated")
 CORRECTED = "The report it rests on was corrected."
+
+
+_HOLDER = select(AlertKey.alert_id).where(AlertKey.key == bindparam("key"))
 
 
 def raise_alerts(session: Session, facts: ReportFacts, now: datetime) -> list[str]:
@@ -67,7 +70,7 @@ def raise_signal(
     holder: str | None = None
     for position, candidate in enumerate(candidates):
         key = stored_key(facts, candidate)
-        taken = session.scalar(select(AlertKey.alert_id).where(AlertKey.key == key))
+        taken = session.connection().scalar(_HOLDER, {"key": key})
         if taken is None and not carry_on_only:
             alert_id = _insert(session, facts, candidate, key, now)
             if alert_id is not None:
@@ -93,7 +96,7 @@ def raise_signal(
 
 def _adopt(session: Session, facts: ReportFacts, signal: Signal) -> None:
     """Give an alert of the same case the key of this version: a correction writes its harm cases anew, under new ids."""
-    if signal.case_id is None or session.get(AlertKey, stored_key(facts, signal)) is not None:
+    if signal.case_id is None or facts.first_received_at is None or session.get(AlertKey, stored_key(facts, signal)) is not None:
         return
     alert = session.scalars(
         select(Alert)
@@ -150,7 +153,6 @@ def _insert(session: Session, facts: ReportFacts, signal: Signal, key: str, now:
     )
     if not inserted:
         return None
-    alert = session.scalars(select(Alert).where(Alert.id == alert_id)).one()
     add_evidence(session, alert_id, facts.report_id, signal.detection_id, signal.case_id)
     draft = Draft(
         msg_type="Alert",
@@ -163,7 +165,7 @@ def _insert(session: Session, facts: ReportFacts, signal: Signal, key: str, now:
         numbers=signal.numbers,
         countries=[signal.country],
     )
-    write_revision(session, alert, draft, now, number=1)
+    write_first(session, alert_id, draft, now)
     return alert_id
 
 

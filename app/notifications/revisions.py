@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 
 from alerts.policies import Audience
 from alerts.values import Texts
+from app.persistence.bulk_insert import put
 from app.persistence.models import Alert, AlertEvidence, AlertRevision, Task
-from app.persistence.tasks import insert_once, task_values
+from app.persistence.tasks import insert_all_once, insert_once, task_values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,25 +69,7 @@ def follow(revision: AlertRevision, **changes: Any) -> Draft:
 
 def write_revision(session: Session, alert: Alert, draft: Draft, now: datetime, *, number: int) -> AlertRevision:
     """Store revision `number`, bring the alert's own columns up to it, and enqueue its fan-out and its publication."""
-    revision = AlertRevision(
-        alert_id=alert.id,
-        revision=number,
-        msg_type=draft.msg_type,
-        audience=draft.audience,
-        level=draft.level,
-        reviewed=draft.reviewed,
-        state=draft.state,
-        tlp=draft.tlp,
-        headline=draft.texts.headline,
-        short=draft.texts.short,
-        summary=draft.texts.summary,
-        full=draft.texts.full,
-        instruction=draft.texts.instruction,
-        numbers=draft.numbers,
-        countries=draft.countries,
-        reason=draft.reason,
-        sent_at=now,
-    )
+    revision = AlertRevision(**_values(alert.id, draft, now, number))
     session.add(revision)
     alert.revision = number
     alert.level = draft.level
@@ -95,23 +78,41 @@ def write_revision(session: Session, alert: Alert, draft: Draft, now: datetime, 
     alert.reviewed = draft.reviewed
     alert.issued_at = alert.issued_at or now
     session.flush()
-    from_task = {"alert": alert.id, "revision": number}
-    for topic, priority in (("fanout", draft.level), ("publish", draft.level)):
-        insert_once(
-            session,
-            Task,
-            task_values(
-                topic=topic,
-                key=f"{alert.id}.{number}",
-                lane=topic,
-                priority=priority,
-                payload=from_task,
-                now=now,
-                seq_group=f"{topic}:{alert.id}",
-                seq_no=number,
-            ),
-        )
+    insert_all_once(session, Task, _tasks(alert.id, draft, now, number))
     return revision
+
+
+def write_first(session: Session, alert_id: str, draft: Draft, now: datetime) -> None:
+    """Store the first revision of an alert whose row says the same already, and enqueue it."""
+    put(session, AlertRevision, [_values(alert_id, draft, now, 1)])
+    insert_all_once(session, Task, _tasks(alert_id, draft, now, 1))
+
+
+def _values(alert_id: str, draft: Draft, now: datetime, number: int) -> dict[str, Any]:
+    texts = draft.texts
+    return {
+        "alert_id": alert_id, "revision": number, "msg_type": draft.msg_type, "audience": draft.audience, "level": draft.level,
+        "reviewed": draft.reviewed, "state": draft.state, "tlp": draft.tlp, "headline": texts.headline, "short": texts.short,
+        "summary": texts.summary, "full": texts.full, "instruction": texts.instruction, "numbers": draft.numbers,
+        "countries": draft.countries, "reason": draft.reason, "sent_at": now,
+    }  # fmt: skip
+
+
+def _tasks(alert_id: str, draft: Draft, now: datetime, number: int) -> list[dict[str, Any]]:
+    """The tasks that carry a revision: to those who hear of it, and into the feed."""
+    return [
+        task_values(
+            topic=topic,
+            key=f"{alert_id}.{number}",
+            lane=topic,
+            priority=draft.level,
+            payload={"alert": alert_id, "revision": number},
+            now=now,
+            seq_group=f"{topic}:{alert_id}",
+            seq_no=number,
+        )
+        for topic in ("fanout", "publish")
+    ]
 
 
 def next_revision(session: Session, alert: Alert, draft: Draft, now: datetime) -> AlertRevision:

@@ -190,6 +190,6 @@ def audit(
 @router.post("/ops/audit/verify")
 def prove(request: Request, context: Context, viewer: Prover) -> Response:
     """Walk every seal and say whether each entry is what it was."""
-    with context.database.read() as session:
+    with context.database.read(patient=True) as session:
         proof = verify(session)
     return _audit(request, context, viewer, proof=proof)

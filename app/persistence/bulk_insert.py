@@ -1,14 +1,16 @@
-"""Many rows into one table at the driver's own speed, typed as the models say."""
+"""Rows into a table at the driver's own speed, typed as the models say."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import JSON, Connection, Dialect, Table, insert
+from sqlalchemy.orm import Session
 
-from app.persistence.base import JsonText
+from app.persistence.base import Base, JsonText
+from app.persistence.trail import note_rows
 
 Processor = Callable[[Any], Any]
 
@@ -47,6 +49,15 @@ class BulkInsert:
         given: list[Any]
         given = [dict(zip(self._keys, v, strict=True)) for v in ready] if self._named else [tuple(v) for v in ready]
         connection.exec_driver_sql(self._sql, given if len(given) > 1 else given[0])
+
+
+def put(session: Session, model: type[Base], rows: Sequence[dict[str, Any]]) -> None:
+    """Insert rows past the session's unit of work, and note them in the trail."""
+    if rows:
+        connection = session.connection()
+        table = cast(Table, model.__table__)
+        bulk_insert(table, connection.dialect).run(connection, rows)
+        note_rows(session, "created", table.name, (row["id"] for row in rows if "id" in row), len(rows))
 
 
 @lru_cache(64)

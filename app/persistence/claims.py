@@ -91,27 +91,32 @@ class Claims:
 
     def claim(self, owner: str, limit: int, *, running: int) -> list[TaskItem]:
         """Lease up to `limit` due tasks; see `OutboxStore.claim`."""
-        self.contended = False
         if not self._found and not self._anything_due():
+            self.contended = False
             return []
         with self._database.write() as session:
-            now = self._now(session)
-            look = self._looked is None or not timedelta() <= now - self._looked < LOOK_EVERY
-            if look:
-                self._looked = now
-                expire(session, now)
-            if look or self._suspect:
-                quarantined = self._quarantined(session, now)
-                self._suspect = quarantined is not None
-                if quarantined is not None:
-                    task_id, due = quarantined
-                    if running == 0:
-                        return self._lease(session, [task_id], owner, now)
-                    if now - due > QUARANTINE_WAIT:
-                        return []  # let what runs come to its end, then the suspect has the worker to itself
-            claimed = self._lease(session, self._pick(session, limit, now), owner, now)
-            if look and len(claimed) < limit:
-                claimed += self._lease(session, self._probes(session, now), owner, now, probe=True)
+            return self.claim_in(session, owner, limit, running=running)
+
+    def claim_in(self, session: Session, owner: str, limit: int, *, running: int) -> list[TaskItem]:
+        """As `claim`, in a transaction that does something else as well."""
+        self.contended = False
+        now = self._now(session)
+        look = self._looked is None or not timedelta() <= now - self._looked < LOOK_EVERY
+        if look:
+            self._looked = now
+            expire(session, now)
+        if look or self._suspect:
+            quarantined = self._quarantined(session, now)
+            self._suspect = quarantined is not None
+            if quarantined is not None:
+                task_id, due = quarantined
+                if running == 0:
+                    return self._lease(session, [task_id], owner, now)
+                if now - due > QUARANTINE_WAIT:
+                    return []  # let what runs come to its end, then the suspect has the worker to itself
+        claimed = self._lease(session, self._pick(session, limit, now), owner, now)
+        if look and len(claimed) < limit:
+            claimed += self._lease(session, self._probes(session, now), owner, now, probe=True)
         self._found = bool(claimed)
         return claimed
 

@@ -5,14 +5,15 @@ How tasks are claimed is in `app.persistence.claims`.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import Table, bindparam, func, insert, select, update
+from sqlalchemy import Table, bindparam, case, func, insert, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from alerts.outbox import LEASE_SECONDS, Result, TaskItem
+from alerts.outbox import LEASE_SECONDS, Ended, Result, TaskItem
 from alerts.retry import BreakerPolicy, Health, RetryPolicy, failed, given_up, next_attempt, succeeded
 from app.persistence.base import new_id
 from app.persistence.claims import Claims, expire
@@ -22,6 +23,7 @@ from app.persistence.tasks import insert_once, park_lane, task_values, unpark_la
 
 URGENT_LEVEL = 3
 ESCALATE_AFTER = 4
+ANCHOR_SECONDS = 1.0
 SUCCESS_NOTED_EVERY = timedelta(seconds=5)
 INTERNAL_RETRY_CAP = timedelta(minutes=10)
 SENT_TOPICS = frozenset({"deliver", "ping", "heartbeat", "confirm", "digest", "remind"})
@@ -37,9 +39,24 @@ _COMPLETE = (
     )
     .returning(_TASK.c.id)
 )  # fmt: skip
-_HEALTH = select(Subscription.breaker, Subscription.failures, Subscription.last_error, Subscription.last_success_at).where(
-    Subscription.id == bindparam("lane")
-)
+_COMPLETE_ALL = (
+    update(_TASK)
+    .where(
+        tuple_(_TASK.c.id, _TASK.c.lease_token).in_(bindparam("held", expanding=True)), _TASK.c.state == "leased"
+    )
+    .values(
+        state="done", done_at=bindparam("now"), attempts=_TASK.c.attempts + case((_TASK.c.topic == "deliver", 1), else_=0),
+        crashes=0, last_error=None, lease_owner=None, lease_token=None, lease_until=None,
+    )
+    .returning(_TASK.c.id)
+)  # fmt: skip
+_HEALTH = (
+    select(
+        Subscription.id, Subscription.breaker, Subscription.failures, Subscription.last_error, Subscription.last_success_at
+    )
+    .where(Subscription.id.in_(bindparam("lanes", expanding=True)))
+    .order_by(Subscription.id)
+)  # fmt: skip
 _ATTEMPT = insert(Attempt.__table__).values(  # type: ignore[arg-type]
     id=bindparam("id"), task_id=bindparam("task"), started_at=bindparam("started_at"), ended_at=bindparam("ended_at"),
     outcome=bindparam("outcome"), status=bindparam("status"), latency_ms=bindparam("latency_ms"),
@@ -52,6 +69,11 @@ def complete(session: Session, task: TaskItem, now: datetime) -> bool:
     """Move a task to `done` in the transaction of its own work; False where the lease was lost."""
     values = {"task": task.id, "token": task.token, "now": now, "counted": int(task.topic == "deliver")}
     return session.connection().execute(_COMPLETE, values).first() is not None
+
+
+def _went_well(one: Ended) -> bool:
+    """Whether nothing but the attempt and the end of the task are to be written down."""
+    return one.result.outcome == "done" and (one.task.topic != "deliver" or not one.task.probe)
 
 
 class LeaseLost(Exception):
@@ -103,15 +125,21 @@ class SqlOutbox:
         self._breaker = breaker or BreakerPolicy()
         self._database_clock = (not database.is_sqlite) if database_clock is None else database_clock
         self._spread = spread
+        self._anchor: tuple[datetime, float] | None = None
         self._claims = Claims(database, self.now)
 
     def now(self, session: Session) -> datetime:
-        """The time by the clock that leases go by."""
+        """The time by the clock that leases go by: the database's own, asked at most once a second and counted on from there."""
         if not self._database_clock:
             return self._clock()
-        moment: datetime | None = session.scalar(select(func.clock_timestamp(type_=Task.run_at.type)))
-        assert moment is not None
-        return moment
+        passed = time.monotonic()
+        if self._anchor is None or passed - self._anchor[1] > ANCHOR_SECONDS:
+            moment: datetime | None = session.scalar(select(func.clock_timestamp(type_=Task.run_at.type)))
+            assert moment is not None
+            self._anchor = (moment, time.monotonic())
+            return moment
+        at, since = self._anchor
+        return at + timedelta(seconds=passed - since)
 
     def claim(self, owner: str, limit: int, *, running: int) -> list[TaskItem]:
         """Lease up to `limit` due tasks; see `OutboxStore.claim`."""
@@ -154,23 +182,42 @@ class SqlOutbox:
 
     # ends of attempts
 
-    def finish(self, task: TaskItem, result: Result, *, worker: str, started: datetime, ended: datetime) -> bool:
-        """Record the attempt and move the task on; see `OutboxStore.finish`."""
+    def finish(self, ended: Sequence[Ended], *, worker: str, limit: int = 0) -> tuple[list[bool], list[TaskItem] | None]:
+        """Record the attempts, move the tasks on and claim more; see `OutboxStore.finish`.
+
+        What went well is one transaction, with the claim in it; where nothing did, nothing is claimed.
+        """
+        others = {one.task.id: self._finish_one(one, worker) for one in ended if not _went_well(one)}
+        held, claimed = self._finish_well([one for one in ended if _went_well(one)], worker, limit)
+        return [others.get(one.task.id, one.task.id in held) for one in ended], claimed
+
+    def _finish_well(self, ended: Sequence[Ended], worker: str, limit: int) -> tuple[set[str], list[TaskItem] | None]:
+        """The ids of those tasks whose lease still held, which are done now; and what was claimed."""
+        if not ended:
+            return set(), None
+        with self._database.write() as session:
+            now, connection = self.now(session), session.connection()
+            asked = {"held": [(one.task.id, one.task.token) for one in ended], "now": now}
+            held = set(connection.scalars(_COMPLETE_ALL, asked))
+            lanes = {one.task.lane for one in ended if one.task.id in held and one.task.topic == "deliver" and one.result.sent}
+            if lanes:
+                self._note_success(session, sorted(lanes), now)
+            told = [one for one in ended if one.result.sent or one.task.id not in held]
+            if told:
+                connection.execute(_ATTEMPT, [self._attempt(one, worker, late=one.task.id not in held) for one in told])
+            # others run beside this thread, or may: a suspect is not handed out here
+            return held, self._claims.claim_in(session, worker, limit, running=1) if limit > 0 else None
+
+    def _finish_one(self, one: Ended, worker: str) -> bool:
+        task, result = one.task, one.result
         with self._database.write() as session:
             now = self.now(session)
-            if result.outcome == "done" and (task.topic != "deliver" or not task.probe):
-                kept = complete(session, task, now)
-                if kept and task.topic == "deliver" and result.sent:
-                    self._note_success(session, task, now)
-                if result.sent or not kept:
-                    self._attempt(session, task, result, worker, started, ended, late=not kept)
-                return kept
             row = session.scalar(select(Task).where(Task.id == task.id).with_for_update())
             if row is None:
                 return False
             held = row.lease_token == task.token and row.state == "leased"
             if result.sent or not held:
-                self._attempt(session, task, result, worker, started, ended, late=not held)
+                session.connection().execute(_ATTEMPT, self._attempt(one, worker, late=not held))
             if not held:
                 return False
             row.lease_owner = row.lease_token = row.lease_until = None
@@ -182,17 +229,18 @@ class SqlOutbox:
                 self._settle(row, result, now)
             return True
 
-    def _note_success(self, session: Session, task: TaskItem, now: datetime) -> None:
-        """What a delivery that went through says of its endpoint. Nothing is written where all was well a moment ago."""
-        health = session.connection().execute(_HEALTH, {"lane": task.lane}).first()
-        if health is None:
-            return
-        well = health.breaker == "closed" and not health.failures and health.last_error is None
-        if well and health.last_success_at is not None and now - health.last_success_at < SUCCESS_NOTED_EVERY:
-            return
-        subscription = session.scalar(select(Subscription).where(Subscription.id == task.lane).with_for_update())
-        if subscription is not None:
-            self._recover(session, subscription, now)
+    def _note_success(self, session: Session, lanes: Sequence[str], now: datetime) -> None:
+        """What deliveries that went through say of their endpoints. Nothing is written where all was well a moment ago.
+
+        Endpoints are locked in the order of their ids, as everywhere, so that no two workers wait for each other.
+        """
+        for health in session.connection().execute(_HEALTH, {"lanes": lanes}).all():
+            well = health.breaker == "closed" and not health.failures and health.last_error is None
+            if well and health.last_success_at is not None and now - health.last_success_at < SUCCESS_NOTED_EVERY:
+                continue
+            subscription = session.scalar(select(Subscription).where(Subscription.id == health.id).with_for_update())
+            if subscription is not None:
+                self._recover(session, subscription, now)
 
     def _recover(self, session: Session, subscription: Subscription, now: datetime) -> None:
         before = _health_of(subscription)
@@ -202,9 +250,10 @@ class SqlOutbox:
             session.flush()
             unpark_lane(session, subscription.id, now, interval=self._breaker.catch_up_interval)
 
-    def _attempt(
-        self, session: Session, task: TaskItem, result: Result, worker: str, started: datetime, ended: datetime, *, late: bool
-    ) -> None:
+    @staticmethod
+    def _attempt(one: Ended, worker: str, *, late: bool) -> dict[str, Any]:
+        """The row of an attempt."""
+        task, result = one.task, one.result
         if late:
             outcome = "late"
         elif result.outcome == "done":
@@ -213,20 +262,19 @@ class SqlOutbox:
             outcome = "probe"
         else:
             outcome = "failed" if result.outcome == "gone" else result.outcome
-        values = {
+        return {
             "id": new_id(),
             "task": task.id,
-            "started_at": started,
-            "ended_at": ended,
+            "started_at": one.started,
+            "ended_at": one.ended,
             "outcome": outcome,
             "status": result.status,
-            "latency_ms": max(0, round((ended - started).total_seconds() * 1000)),
+            "latency_ms": max(0, round((one.ended - one.started).total_seconds() * 1000)),
             "resolved_ip": result.resolved_ip,
             "response": result.response,
             "error": result.error,
             "worker": worker,
         }
-        session.connection().execute(_ATTEMPT, values)
 
     def _settle(self, row: Task, result: Result, now: datetime) -> None:
         """For work inside the service, and for pings: no endpoint's health is at stake.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,8 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InvalidatePoolError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -23,6 +26,7 @@ BUSY_TIMEOUT_MS = 10_000
 SERVER_POOL = 10  # with the overflow 15 a process: an API and four workers stay under the 100 that PostgreSQL allows by default
 IDLE_IN_TRANSACTION_MS = 15_000  # no transaction waits for anything but the database
 PATIENT_MS = 600_000  # but one that only reads holds nobody up
+IDLE_SECONDS = 1.0  # after which a connection may have been lost unheard, with a server that was started anew
 
 
 class DurabilityError(Exception):
@@ -44,15 +48,28 @@ def make_engine(url: str, *, pool_size: int = 20) -> Engine:
             arguments["prepare_threshold"] = None if threshold == "none" else int(str(threshold))
             address = address.difference_update_query(["prepare_threshold"])
         server = create_engine(
-            address, pool_size=min(pool_size, SERVER_POOL), max_overflow=5, pool_pre_ping=True, json_serializer=dump_json,
-            connect_args=arguments,
-        )  # fmt: skip
+            address, pool_size=min(pool_size, SERVER_POOL), max_overflow=5, json_serializer=dump_json, connect_args=arguments
+        )
 
         @event.listens_for(server, "connect")
         def _impatient(connection: Any, _record: object) -> None:
             # a process that stands still in a transaction must not hold the others' locks
             connection.execute(f"SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_MS}")
             connection.commit()
+
+        @event.listens_for(server, "checkin")
+        def _leave(_connection: object, record: ConnectionPoolEntry) -> None:
+            record.info["idle_since"] = time.monotonic()
+
+        @event.listens_for(server, "checkout")
+        def _ask(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+            # SQLAlchemy's own pre-ping asks each time, which under load is a question too many for every transaction
+            if time.monotonic() - record.info.get("idle_since", math.inf) < IDLE_SECONDS:
+                return
+            try:
+                server.dialect.do_ping(connection)
+            except psycopg.Error as error:
+                raise InvalidatePoolError(str(error)) from error
 
         return server
 
@@ -143,9 +160,14 @@ class Database:
         self.url = url
         self.engine = make_engine(url, pool_size=pool_size)
         self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-        self._read = sessionmaker(self.engine, expire_on_commit=False)
+        # one question at a time: at READ COMMITTED a transaction shows a reader no more than its questions by themselves do, and
+        # costs two round trips; SQLite's transactions are snapshots, and cost none
+        alone = self.engine if self.is_sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._read = sessionmaker(alone, expire_on_commit=False)
+        self._read_long = sessionmaker(self.engine, expire_on_commit=False)
         self._write = sessionmaker(self.engine.execution_options(nps_write=True), expire_on_commit=False)
         trail.watch_reads(self._read)
+        trail.watch_reads(self._read_long)
         trail.watch_writes(self._write)
 
     @property
@@ -167,9 +189,10 @@ class Database:
     def read(self, *, patient: bool = False) -> Iterator[Session]:
         """A session for reading; nothing is committed. Restricted rows read in it on somebody's behalf are written down first.
 
-        `patient` is for long work between two queries: PostgreSQL would otherwise end a transaction that stands still.
+        `patient` is for rows that are fetched bit by bit, and for limits that are set for a transaction: PostgreSQL needs one
+        for both, and would end it where the work between two questions takes long.
         """
-        with self._read() as session:
+        with (self._read_long if patient else self._read)() as session:
             if patient and not self.is_sqlite:
                 session.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {PATIENT_MS}"))
             yield session

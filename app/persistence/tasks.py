@@ -29,15 +29,14 @@ IN_TURN = or_(
     ),
 )
 BATCH = 100
-_UNTRAILED = {"trail": False}  # noted here, where it is known whether a row was made
 
 
 def insert_once(session: Session, model: type[Base], values: dict[str, Any]) -> bool:
     """Insert a row unless one with the same unique key is there; whether it was inserted. Waits for a transaction that is about
     to.
     """
-    statement = _insert_unless_taken(session.get_bind().dialect.name, model)
-    made = session.execute(statement, values, execution_options=_UNTRAILED).first()
+    connection = session.connection()  # past the session: the trail is noted below, where it is known whether a row was made
+    made = connection.execute(_insert_unless_taken(connection.dialect.name, model), values).first()
     if made is not None:
         note_row(session, "created", model.__tablename__, ("/".join(str(part) for part in made),))
     return made is not None
@@ -56,10 +55,11 @@ def insert_all_once(session: Session, model: type[Base], rows: Sequence[dict[str
     """Insert these rows, leaving out those whose unique key is taken; the number inserted."""
     if not rows:
         return 0
-    statement = _insert_unless_taken(session.get_bind().dialect.name, model)
+    connection = session.connection()
+    statement = _insert_unless_taken(connection.dialect.name, model)
     inserted = 0
     for start in range(0, len(rows), BATCH):
-        made = session.execute(statement, list(rows[start : start + BATCH]), execution_options=_UNTRAILED).all()
+        made = connection.execute(statement, list(rows[start : start + BATCH])).all()
         note_row(session, "created", model.__tablename__, ("/".join(str(part) for part in row) for row in made))
         inserted += len(made)
     return inserted

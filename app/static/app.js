@@ -9,7 +9,7 @@
 
   // Copy buttons: hidden until script runs, because they do nothing without it
   const prepare = (root) => {
-    for (const part of root.querySelectorAll("button[data-copy], input[data-slides]")) part.hidden = false;
+    for (const part of root.querySelectorAll("button[data-copy], button[data-keys], input[data-slides]")) part.hidden = false;
   };
 
   document.addEventListener("click", (event) => {
@@ -48,7 +48,8 @@
     if (target) target.focus();
   });
 
-  // Keys: "/" searches; in a list j, k and the arrows move, Enter opens, a goes to the row's Acknowledge button
+  // Keys: "/" searches, "?" tells the keys, "g" then a letter goes to a page, "u" goes up to the list one came from, with its filter;
+  // in a list j, k and the arrows move, Enter opens, a goes to the row's Acknowledge button
   const typing = (element) => element.closest("input, select, textarea, [contenteditable]");
 
   const move = (row, step) => {
@@ -57,16 +58,39 @@
     if (next) (next.querySelector("[data-open]") || next).focus();
   };
 
+  const help = document.getElementById("keys");
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("button[data-keys]")) help.showModal();
+  });
+
+  const PAGES = { i: "/inbox", s: "/substances", e: "/explore" };
+  const GOING_MS = 1500;
+  let going = 0;
+
+  const up = () => {
+    const above = [...document.querySelectorAll(".crumbs a")].pop();
+    if (!above) return;
+    const from = document.referrer ? new URL(document.referrer) : null;
+    location.href = from && from.origin === location.origin && from.pathname === above.pathname ? from.href : above.href;
+  };
+
+  const anywhere = (key) => {
+    if (key === "/") document.getElementById("header-search").focus();
+    else if (key === "?") help.showModal();
+    else if (key === "u") up();
+    else if (key === "g") going = Date.now();
+    else if (PAGES[key] && Date.now() - going < GOING_MS) location.href = PAGES[key];
+    else return false;
+    return true;
+  };
+
   document.addEventListener("keydown", (event) => {
+    if (help.open) return;
     if (event.ctrlKey || event.metaKey || event.altKey || typing(event.target)) return;
     // single characters can be switched off in the account; arrows stay
     if (event.key.length === 1 && document.documentElement.dataset.shortcuts === "off") return;
-    if (event.key === "/") {
-      const search = document.getElementById("header-search");
-      if (search) {
-        event.preventDefault();
-        search.focus();
-      }
+    if (anywhere(event.key)) {
+      event.preventDefault();
       return;
     }
     const list = event.target.closest("[data-list]");

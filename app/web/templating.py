@@ -113,7 +113,9 @@ def environment() -> Environment:
         "said": _said,
         "csrf": csrf.mask,
     }
-    env.globals |= {"static": static_url, "words": words, "until": until, "span": span, "with_query": with_query}
+    env.globals |= {
+        "static": static_url, "words": words, "until": until, "span": span, "with_query": with_query, "keys": words.KEYS,
+    }  # fmt: skip
     return env
 
 

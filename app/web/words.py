@@ -5,6 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+KEYS = (
+    ("/", "Search a substance"),
+    ("?", "These keys"),
+    ("g i", "Go to the inbox"),
+    ("g s", "Go to the substances"),
+    ("g e", "Go to explore"),
+    ("u", "Up to the list, with its filter"),
+    ("j k", "In a list: next and previous; arrows too"),
+    ("Enter", "In a list: open"),
+    ("a", "In the inbox: to the row's Acknowledge button"),
+)
 EFFECT_GROUPS = {
     "stimulant": "Stimulant",
     "synthetic_cannabinoid": "Synthetic cannabinoid",

@@ -73,6 +73,35 @@ def test_single_keys_can_be_switched_off_in_the_account(fresh_site: str, visit: 
     seen.assert_quiet()
 
 
+def test_keys_tell_themselves_and_go_to_the_pages(site: str, visit: MakeVisit) -> None:
+    seen, page = opened(visit, site, AUTHORITY, "/substances?q=fentanyl&contains=1")
+    listed = page.url
+    page.keyboard.press("?")
+    told = page.get_by_role("dialog", name="Keys")
+    expect(told.get_by_role("button", name="Close")).to_be_focused()
+    assert Axe().run(page).violations_count == 0
+    page.keyboard.press("u")  # nothing acts behind the dialog
+    page.keyboard.press("Escape")
+    expect(told).to_be_hidden()
+    assert page.url == listed
+    page.locator("main .row-title").first.click()
+    expect(page).not_to_have_url(listed)
+    page.keyboard.press("u")
+    expect(page).to_have_url(listed)
+    for key, path in (("e", "/explore"), ("i", "/inbox"), ("s", "/substances")):
+        page.keyboard.press("g")
+        page.keyboard.press(key)
+        expect(page).to_have_url(site + path)
+    page.keyboard.press("e")  # without its g
+    page.keyboard.press("/")
+    page.keyboard.type("?gi")  # in a field keys are letters
+    expect(page.get_by_role("searchbox", name="Search substance")).to_have_value("?gi")
+    expect(page).to_have_url(f"{site}/substances")
+    page.get_by_role("button", name="Keys").click()
+    expect(told).to_be_visible()
+    seen.assert_quiet()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_substance_page_opens_what_its_figures_count(site: str, visit: MakeVisit, tmp_path: Path, scheme: str) -> None:
     seen, page = opened(visit, site, ANALYST, "/substances?q=437-38-7", scheme=scheme)

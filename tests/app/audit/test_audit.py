@@ -142,7 +142,7 @@ def test_the_trail_refuses_update_and_delete(busy: Service) -> None:
 
 
 def test_an_untouched_trail_verifies_and_a_noted_seal_stays_in_it(busy: Service) -> None:
-    with busy.context.database.read() as session:
+    with busy.context.database.read(patient=True) as session:
         found = verify(session)
         assert (found.findings, found.unsealed) == ([], 0)
         assert found.entries >= 6
@@ -169,7 +169,7 @@ def test_verify_names_what_was_altered(busy: Service, how: str) -> None:
         "seal rewritten": (f"UPDATE audit_seal SET sha256 = '{'0' * 63}1' WHERE seq = 3", "seal 3 of"),
     }[how]
     _tamper(busy, statement)
-    with busy.context.database.read() as session:
+    with busy.context.database.read(patient=True) as session:
         findings = verify(session).findings
     assert any(expected in finding for finding in findings), findings
 
@@ -180,7 +180,7 @@ def test_what_commits_late_is_sealed_in_a_following_seal(busy: Service) -> None:
         connection.exec_driver_sql(_copy(entry, "01JD00000000000000000000LA"))
     busy.clock.at += timedelta(minutes=1)
     assert _seal(busy) == 1
-    with busy.context.database.read() as session:
+    with busy.context.database.read(patient=True) as session:
         assert verify(session).findings == []
     assert _seal(busy) == 0
 
@@ -191,7 +191,7 @@ def test_the_minutes_tick_seals_through_the_worker(service: Service, example_rep
     with service.context.database.write() as session:
         insert_tick(session, "seal", service.clock().replace(second=0), service.clock())
     Worker(service.context, schedule=False).run_due()
-    with service.context.database.read() as session:
+    with service.context.database.read(patient=True) as session:
         found = verify(session)
     assert (found.seals > 0, found.findings) == (True, [])
 

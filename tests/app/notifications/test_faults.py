@@ -18,6 +18,7 @@ import pytest
 from sqlalchemy import func, select, update
 from starlette.testclient import TestClient
 
+from alerts.outbox import Ended
 from alerts.retry import BreakerPolicy, RetryPolicy
 from alerts.values import Scope
 from app.context import AppContext
@@ -147,7 +148,7 @@ def test_a_worker_that_dies_after_the_answer_sends_again_with_the_same_id(
         result = handlers[task[0].topic](task[0])
         if task[0].topic != "deliver":
             now = context.now()
-            dying.store.finish(task[0], result, worker="dying", started=now, ended=now)
+            dying.store.finish([Ended(task=task[0], result=result, started=now, ended=now)], worker="dying")
         else:
             break  # dies here
     assert len(receiver.of_type()) == 1

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import select, update
 
-from alerts.outbox import DONE, DeliveryLoop, Result, TaskItem
+from alerts.outbox import DONE, DeliveryLoop, Ended, Result, TaskItem
 from alerts.retry import RetryPolicy
 from app.auth import accounts
 from app.persistence.listener import Watcher
@@ -57,7 +58,8 @@ class Box:
         return self.store.claim("w1", limit, running=running)
 
     def finish(self, task: TaskItem, result: Result = SENT) -> bool:
-        return self.store.finish(task, result, worker="w1", started=self.clock(), ended=self.clock())
+        ended = Ended(task=task, result=result, started=self.clock(), ended=self.clock())
+        return self.store.finish([ended], worker="w1")[0][0]
 
     def task(self, task_id: str) -> Task:
         with self.database.read() as session:
@@ -128,6 +130,81 @@ def test_a_lost_lease_leaves_the_state_to_the_new_owner(box: Box) -> None:
     assert box.finish(fast)
     assert box.task(task_id).state == "done"
     assert sorted(attempt.outcome for attempt in box.attempts(task_id)) == ["delivered", "late"]
+
+
+def test_ends_recorded_together_are_each_what_they_were(box: Box) -> None:
+    endpoints = [box.endpoint() for _ in range(3)]
+    lost, sent, refused = (box.delivery(f"k{n}", endpoint) for n, endpoint in enumerate(endpoints))
+    inner = box.put("inner")
+    claimed = {task.id: task for task in box.claim()}
+    box.clock.forward(seconds=61)
+    (again, *_) = [task for task in box.claim() if task.id == lost]
+    box.clock.forward(seconds=-61)
+    with box.database.write() as session:  # all but one hold their lease still
+        for task_id in (sent, refused, inner):
+            values = {"state": "leased", "lease_token": claimed[task_id].token, "crashes": 0}
+            session.execute(update(Task).where(Task.id == task_id).values(**values))
+    results = {lost: SENT, sent: SENT, refused: REFUSED, inner: DONE}
+    ended = [
+        Ended(task=claimed[task_id], result=result, started=box.clock(), ended=box.clock()) for task_id, result in results.items()
+    ]
+    assert box.store.finish(ended, worker="w1") == ([False, True, True, True], None)
+    assert [box.task(task_id).state for task_id in results] == ["leased", "done", "ready", "done"]
+    assert [[row.outcome for row in box.attempts(task_id)] for task_id in results] == [["late"], ["delivered"], ["failed"], []]
+    assert (box.task(sent).attempts, box.task(refused).attempts, box.task(inner).attempts) == (1, 1, 0)
+    assert [box.subscription(endpoint).failures for endpoint in endpoints] == [0, 0, 1]
+    assert box.finish(again)
+
+
+class Slow:
+    """A store whose first record takes until others wait, and that refuses one end wherever it comes with others."""
+
+    contended = False
+
+    def __init__(self, bad: str = "") -> None:
+        self.batches: list[list[str]] = []
+        self.waiting = threading.Semaphore(0)
+        self.bad = bad
+
+    def finish(self, ended: list[Ended], *, worker: str, limit: int = 0) -> tuple[list[bool], list[TaskItem] | None]:
+        names = [one.task.id for one in ended]
+        self.batches.append(names)
+        if names == ["first"]:
+            for _ in range(3):
+                assert self.waiting.acquire(timeout=20)
+            time.sleep(0.2)  # the three have spoken and now wait for this one
+        if self.bad in names and len(names) > 1:
+            raise RuntimeError("no")
+        return [name != "lost" for name in names], None
+
+
+@pytest.mark.parametrize("bad", ["", "b"])
+def test_what_ends_meanwhile_is_recorded_with_one_commit_and_a_bad_one_holds_up_nobody(
+    clock: Any, bad: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Slow(bad)
+
+    def handler(task: TaskItem) -> Result:
+        if task.id != "first":
+            store.waiting.release()
+        return SENT
+
+    loop = DeliveryLoop(store=cast("Any", store), handlers={"deliver": handler}, owner="w", now=clock)
+    threads = []
+    for name in ("first", "a", "b", "lost"):
+        task = TaskItem(id=name, topic="deliver", key=name, lane=name, payload={}, attempts=0, crashes=0, token="t", probe=False)
+        threads.append(threading.Thread(target=loop._execute, args=(task,)))
+        threads[-1].start()
+        while not store.batches:
+            time.sleep(0.001)
+    for thread in threads:
+        thread.join(20)
+    assert store.batches[0] == ["first"]
+    assert sorted(store.batches[1]) == ["a", "b", "lost"]
+    assert sorted(store.batches[2:]) == ([["a"], ["b"], ["lost"]] if bad else [])
+    assert [record.message for record in caplog.records if record.message.startswith("late")] == [
+        "late: the lease of task lost (deliver) was lost before its end was recorded"
+    ]
 
 
 def test_a_renewed_lease_is_kept(box: Box) -> None:
