@@ -121,8 +121,9 @@ class _Waiting:
 class DeliveryLoop:
     """Claims due tasks and runs their handlers in threads until told to stop.
 
-    `wake` shortens the wait; polling is what guarantees progress. Errors of the store are logged and waited out: a database that
-    restarts costs time, never a task.
+    Where `prepare` has a topic, tasks of it that were claimed together are handed to that first; it is a help, and a handler can
+    do without. `wake` shortens the wait; polling is what guarantees progress. Errors of the store are logged and waited out: a
+    database that restarts costs time, never a task.
     """
 
     store: OutboxStore
@@ -132,6 +133,7 @@ class DeliveryLoop:
     concurrency: int = CONCURRENCY
     poll_seconds: float = 1.0
     may_run: Callable[[], bool] = field(default=lambda: True)
+    prepare: Mapping[str, Callable[[Sequence[TaskItem]], None]] = field(default_factory=dict)
     _wake: threading.Event = field(default_factory=threading.Event)
     _stop: threading.Event = field(default_factory=threading.Event)
     _running: int = 0
@@ -184,12 +186,29 @@ class DeliveryLoop:
 
     def _begin(self, tasks: Sequence[TaskItem]) -> int:
         """Have these worked in threads; the number of them."""
+        if not tasks:
+            return 0
+        assert self._pool is not None
+        with self._lock:
+            self._running += len(tasks)
+        together: dict[str, list[TaskItem]] = {}
         for task in tasks:
-            with self._lock:
-                self._running += 1
-            assert self._pool is not None
-            self._pool.submit(self._work, task)
+            together.setdefault(task.topic if task.topic in self.prepare else task.id, []).append(task)
+        for few in together.values():
+            self._pool.submit(self._work_together, few)
         return len(tasks)
+
+    def _work_together(self, tasks: Sequence[TaskItem]) -> None:
+        first, *others = tasks
+        if others:
+            try:
+                self.prepare[first.topic](tasks)
+            except Exception:
+                log.exception("%d tasks could not be prepared together; each is by itself", len(tasks))
+        assert self._pool is not None
+        for task in others:
+            self._pool.submit(self._work, task)
+        self._work(first)
 
     def _may_claim(self) -> bool:
         """Whether an end may bring new work with it: there are threads for it, and nobody asked to stop."""

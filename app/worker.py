@@ -37,7 +37,7 @@ from app.notifications.evaluation import evaluate_handler
 from app.notifications.fanout import fanout_handler, publish_handler
 from app.notifications.mailing import confirm_handler, digest_handler, smtp_channel
 from app.notifications.reminders import remind_handler
-from app.notifications.sending import deliver_handler, ping_handler
+from app.notifications.sending import Deliver, ping_handler
 from app.notifications.telling import tell_handler
 from app.observability.metrics import TASK_SECONDS
 from app.persistence.listener import Listener, Watcher
@@ -77,9 +77,11 @@ class Worker:
         self.store = SqlOutbox(context.database, clock=context.now, retry=retry, breaker=breaker)
         self._stopping = threading.Event()
         channel = channel or WebhookChannel(allow=context.settings.egress_allow)
+        handlers = self._handlers(channel)
         self.loop = DeliveryLoop(
             store=self.store,
-            handlers={topic: timed(topic, handler) for topic, handler in self._handlers(channel).items()},
+            handlers={topic: timed(topic, handler) for topic, handler in handlers.items()},
+            prepare={topic: handler.prepare for topic, handler in handlers.items() if isinstance(handler, Deliver)},
             owner=self.owner,
             now=context.now,
             concurrency=concurrency,
@@ -98,7 +100,7 @@ class Worker:
         return {
             "fanout": fanout_handler(self._context),
             "publish": publish_handler(self._context),
-            "deliver": deliver_handler(self._context, channel, box, mail),
+            "deliver": Deliver(self._context, channel, box, mail),
             "evaluate": evaluate_handler(self._context, self.store.renew),
             "curate": curate_handler(self._context, self.store.renew),
             "import": import_handler(self._context, self.store.renew, self._stopping.is_set),

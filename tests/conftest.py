@@ -49,6 +49,7 @@ LONG = (
     "tests/app/screening/test_command.py::test_one_structure_in_every_format_gives_one_record",
     "tests/app/screening/test_request.py::test_a_screened_catalogue_leaves_no_trace[postgres]",
     "tests/browser/test_acceptance.py::test_a_substance_page_opens_what_its_figures_count[dark]",
+    "tests/browser/test_pages.py::test_page_is_accessible_in_the_other_looks",
 )
 
 

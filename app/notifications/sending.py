@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from alerts.channels.smtp import SmtpChannel
@@ -25,6 +25,7 @@ from app.persistence.models import Body, Organisation, Subscription, Task
 from app.persistence.tasks import insert_once, unpark_lane
 
 CATCH_UP_SECONDS = 0.2
+View = tuple[str, int, str]  # an alert, a revision, the key of the view
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +40,49 @@ class _Outgoing:
     earlier: list[str]
 
 
-def deliver_handler(
-    context: AppContext, channel: WebhookChannel, box: SecretBox, mail: SmtpChannel | None
-) -> Callable[[TaskItem], Result]:
-    """The handler of the topic `deliver`. Clearance and state of the endpoint are looked at again before each attempt."""
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """The delivery with what it says, and its bytes where they were written out before."""
 
-    def handle(task: TaskItem) -> Result:
-        with context.database.read() as session:
-            outgoing = _prepare(session, task)
-            if isinstance(outgoing, Result):
-                return outgoing
-            found = rendering(outgoing.subject, outgoing.reader, outgoing.detail, outgoing.kind)
-            webhook = outgoing.subscription.channel == "webhook"
-            content = _stored(session, found) if webhook else None
+    outgoing: _Outgoing
+    found: Rendering
+    content: bytes | None
+
+
+class Deliver:
+    """The handler of the topic `deliver`. Clearance and state of the endpoint are looked at again before each attempt.
+
+    What was claimed together is looked up together by `prepare`; an attempt that finds nothing prepared looks for itself.
+    """
+
+    def __init__(self, context: AppContext, channel: WebhookChannel, box: SecretBox, mail: SmtpChannel | None) -> None:
+        self._context = context
+        self._channel = channel
+        self._box = box
+        self._mail = mail
+        self._prepared: dict[tuple[str, str], _Ready | Result] = {}
+
+    def prepare(self, tasks: Sequence[TaskItem]) -> None:
+        """Look up what these tasks need, a moment before each is worked. Five queries, however many."""
+        with self._context.database.read() as session:
+            found = _look_up(session, tasks)
+        self._prepared.update({(task.id, task.token): one for task, one in zip(tasks, found, strict=True)})
+
+    def __call__(self, task: TaskItem) -> Result:
+        ready = self._prepared.pop((task.id, task.token), None)
+        if ready is None:
+            with self._context.database.read() as session:
+                (ready,) = _look_up(session, [task])
+        if isinstance(ready, Result):
+            return ready
+        outgoing, found = ready.outgoing, ready.found
         target = outgoing.subscription.target or ""
-        if not webhook:
-            token = _link(context, task, outgoing)
-            return mailing.send_alert(context, mail, task, found.view, outgoing.kind, target, outgoing.earlier, token)
-        body = content if content is not None else _store(context, found)
-        now = context.now()
-        receipt = channel.send(target, message_id(task.id), body, live_secrets(outgoing.subscription, box, now), now)
+        if outgoing.subscription.channel != "webhook":
+            token = _link(self._context, task, outgoing)
+            return mailing.send_alert(self._context, self._mail, task, found.view, outgoing.kind, target, outgoing.earlier, token)
+        body = ready.content if ready.content is not None else _store(self._context, found)
+        now = self._context.now()
+        receipt = self._channel.send(target, message_id(task.id), body, live_secrets(outgoing.subscription, self._box, now), now)
         return Result(
             outcome="done",
             sent=True,
@@ -66,8 +90,6 @@ def deliver_handler(
             resolved_ip=receipt.resolved_ip,
             response=receipt.response,
         )
-
-    return handle
 
 
 def _link(context: AppContext, task: TaskItem, outgoing: _Outgoing) -> str | None:
@@ -84,32 +106,34 @@ def _link(context: AppContext, task: TaskItem, outgoing: _Outgoing) -> str | Non
     return token
 
 
-_BODY = select(Body.content).where(
-    Body.alert_id == bindparam("alert"), Body.revision == bindparam("revision"), Body.view == bindparam("view")
+_BODIES = select(Body.alert_id, Body.revision, Body.view, Body.content).where(
+    tuple_(Body.alert_id, Body.revision, Body.view).in_(bindparam("views", expanding=True))
 )
 
 
-def _stored(session: Session, found: Rendering) -> bytes | None:
-    """The stored bytes of this view; None where they were not written out yet."""
-    revision = found.subject.revision
-    asked = {"alert": revision.alert_id, "revision": revision.revision, "view": found.key}
-    content: bytes | None = session.scalar(_BODY, asked)
-    return content
+def _stored(session: Session, found: Sequence[Rendering]) -> dict[View, bytes]:
+    """The stored bytes of those of these views that were written out."""
+    if not found:
+        return {}
+    rows = session.connection().execute(_BODIES, {"views": sorted({_view(one) for one in found})})
+    return {(row.alert_id, row.revision, row.view): row.content for row in rows}
+
+
+def _view(found: Rendering) -> View:
+    return found.subject.revision.alert_id, found.subject.revision.revision, found.key
 
 
 def _store(context: AppContext, found: Rendering) -> bytes:
     """Keep the bytes of this view, unless another worker just did: every attempt sends the same."""
     with context.database.write() as session:
         insert_once(session, Body, found.row())
-        content = _stored(session, found)
-    assert content is not None
-    return content
+        return _stored(session, [found])[_view(found)]
 
 
-_ENDPOINT = (
+_ENDPOINTS = (
     select(Subscription, Organisation)
     .join(Organisation, Organisation.id == Subscription.org_id)
-    .where(Subscription.id == bindparam("subscription"))
+    .where(Subscription.id.in_(bindparam("subscriptions", expanding=True)))
 )
 _SENT_BEFORE = (
     select(Task.id)
@@ -118,15 +142,38 @@ _SENT_BEFORE = (
 )
 
 
-def _prepare(session: Session, task: TaskItem) -> _Outgoing | Result:
-    payload = task.payload
-    row = session.execute(_ENDPOINT, {"subscription": payload["subscription"]}).first()
-    if row is None or row[0].deleted_at is not None:
+def _look_up(session: Session, tasks: Sequence[TaskItem]) -> list[_Ready | Result]:
+    """For each task its delivery, or how it ends without one."""
+    wanted = sorted({task.payload["subscription"] for task in tasks})
+    endpoints = {row[0].id: row for row in session.execute(_ENDPOINTS, {"subscriptions": wanted})}
+    pairs = list(dict.fromkeys((task.payload["alert"], task.payload["revision"]) for task in tasks))
+    subjects = dict(zip(pairs, load_subjects(session, pairs), strict=True))
+    found: list[_Outgoing | Result] = []
+    for task in tasks:
+        subject = subjects[task.payload["alert"], task.payload["revision"]]
+        row = endpoints.get(task.payload["subscription"])
+        found.append(_outgoing(session, subject, *(row or (None, None))))
+    renderings = [rendering(one.subject, one.reader, one.detail, one.kind) for one in found if isinstance(one, _Outgoing)]
+    stored = _stored(session, renderings)
+    drawn = iter(renderings)
+    ready: list[_Ready | Result] = []
+    for one in found:
+        if isinstance(one, _Outgoing):
+            what = next(drawn)
+            ready.append(_Ready(one, what, stored.get(_view(what))))
+        else:
+            ready.append(one)
+    return ready
+
+
+def _outgoing(
+    session: Session, subject: Subject, subscription: Subscription | None, org: Organisation | None
+) -> _Outgoing | Result:
+    """A delivery that may go now, or how the task ends without it."""
+    if subscription is None or org is None or subscription.deleted_at is not None:
         return Result(outcome="cancelled", error="the endpoint was deleted")
-    subscription, org = row
     if subscription.state != "active" or subscription.target is None:
         return Result(outcome="parked", error=f"the endpoint is {subscription.state}")
-    (subject,) = load_subjects(session, [(payload["alert"], payload["revision"])])
     reader = queries.reader_of_subscription(subscription, org)
     facts = queries.facts_of(subject.alert, subject.revision, subject.alert.substance)
     cancels = subject.revision.msg_type == "Cancel"

@@ -163,6 +163,7 @@ def _correct(place: Any, facts: ReportFacts, substance: Any, **changes: Any) -> 
         session.execute(update(HarmCase).where(HarmCase.report_id == facts.report_id).values(counted=False))
         org = session.get_one(Organisation, facts.org_id)
         written = place.report(session, org, substance, report_id=facts.report_id, **changes)
+        written = replace(written, first_received_at=facts.received_at)
         raised = raise_alerts(session, written, place.context.now())
         return raised, reevaluate(session, facts.report_id, place.context.now())
 
