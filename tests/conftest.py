@@ -49,7 +49,10 @@ LONG = (
     "tests/app/screening/test_command.py::test_one_structure_in_every_format_gives_one_record",
     "tests/app/screening/test_request.py::test_a_screened_catalogue_leaves_no_trace[postgres]",
     "tests/browser/test_acceptance.py::test_a_substance_page_opens_what_its_figures_count[dark]",
+    "tests/browser/test_desk.py::test_the_pages_of_the_desk_are_accessible_and_fit[dark]",
     "tests/browser/test_pages.py::test_page_is_accessible_in_the_other_looks",
+    "tests/chem/test_fast_path.py::test_no_shortcut_changes_what_the_full_path_would_give[1]",
+    "tests/app/screening/test_command.py::test_a_killed_run_goes_on_where_its_output_ended",
 )
 
 

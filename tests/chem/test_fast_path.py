@@ -127,9 +127,10 @@ def without_shortcuts(fragment: Chem.Mol) -> list[str]:
     return sorted(found)
 
 
-def test_no_shortcut_changes_what_the_full_path_would_give() -> None:
+@pytest.mark.parametrize("every", [5, 1])
+def test_no_shortcut_changes_what_the_full_path_would_give(every: int) -> None:
     proved = skipped = 0
-    for smiles in [*shipped(), *(drug.smiles for drug in approved_drugs()[::3])]:
+    for smiles in [*shipped(), *(drug.smiles for drug in approved_drugs()[::3])][::every]:
         whole = Chem.MolFromSmiles(smiles)
         for drawn in Chem.GetMolFrags(whole, asMols=True) if whole is not None else ():
             fragment = Chem.MolFromSmiles(Chem.MolToSmiles(drawn))
@@ -146,5 +147,5 @@ def test_no_shortcut_changes_what_the_full_path_would_give() -> None:
                     short = sorted(Chem.MolToSmiles(neutralise(part, [])[0]) for part in parts)
                 assert short == without_shortcuts(mol), Chem.MolToSmiles(mol)
                 proved += 1
-    assert proved > 3_000
-    assert skipped > 2_000
+    assert proved > 3_000 / every
+    assert skipped > 2_000 / every
