@@ -72,13 +72,18 @@ class Ended:
     started: datetime
     ended: datetime
 
+    @property
+    def went_well(self) -> bool:
+        """Whether nothing but the attempt and the end of the task are to be written down."""
+        return self.result.outcome == "done" and (self.task.topic != "deliver" or not self.task.probe)
+
 
 DONE = Result(outcome="done")
 Handler = Callable[[TaskItem], Result]
 
 
 class OutboxStore(Protocol):
-    """Durable tasks. Every method commits what it does."""
+    """Durable tasks. Every method is one transaction of its own."""
 
     @property
     def contended(self) -> bool:
@@ -91,11 +96,13 @@ class OutboxStore(Protocol):
         alone, and only where nothing runs (`running` is 0). Expired leases become ready first.
         """
 
-    def finish(self, ended: Sequence[Ended], *, worker: str, limit: int = 0) -> tuple[list[bool], list[TaskItem] | None]:
-        """Record the attempts and move the tasks on, each once or not at all; for each, False where the lease was lost: then the
-        attempt is kept as late, nothing else. With a `limit` it may lease due tasks as well, as `claim` does, which are given
-        too; None where it did not look for any.
+    def finish(self, ended: Ended, *, worker: str) -> bool:
+        """Record the attempt and move the task on; False where the lease was lost: then the attempt is kept as late, nothing
+        else.
         """
+
+    def finish_all(self, ended: Sequence[Ended], *, worker: str, limit: int) -> tuple[list[bool], list[TaskItem]]:
+        """As `finish`, of several that went well, all or none; and up to `limit` due tasks, leased as `claim` does."""
 
     def renew(self, task: TaskItem) -> bool:
         """Extend the lease; False where it was lost."""
@@ -138,7 +145,7 @@ class DeliveryLoop:
     _stop: threading.Event = field(default_factory=threading.Event)
     _running: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _recording: threading.Lock = field(default_factory=threading.Lock)
+    _turn: threading.Lock = field(default_factory=threading.Lock)  # one claims at a time, so that no more begin than may run
     _ended: list[_Waiting] = field(default_factory=list)
     _pool: ThreadPoolExecutor | None = None
 
@@ -158,7 +165,9 @@ class DeliveryLoop:
             while not self._stop.is_set():
                 self._wake.clear()
                 claimed = time.monotonic()
-                if self._begin(self._claim()):
+                with self._turn:
+                    begun = self._begin(self._claim())
+                if begun:
                     self._wake.set()
                 self._wake.wait(self._pause())
                 # hints come in bursts: what falls due within a moment is claimed, and fanned out, together
@@ -246,13 +255,13 @@ class DeliveryLoop:
             return True
         ended = Ended(task=task, result=result, started=started, ended=self.now())
         give_up = time.monotonic() + LEASE_SECONDS
-        together, looked = True, False
+        together, looked = ended.went_well, False
         while True:
             try:
                 if together:
                     kept, looked = self._record(ended)
                 else:
-                    kept = self.store.finish([ended], worker=self.owner)[0][0]
+                    kept = self.store.finish(ended, worker=self.owner)
             except Exception:
                 if time.monotonic() > give_up:
                     raise
@@ -265,29 +274,29 @@ class DeliveryLoop:
             return not looked
 
     def _record(self, ended: Ended) -> tuple[bool, bool]:
-        """Have the store record it, with all that ended while another thread was having its own recorded, and claim what goes
-        next: one commit carries many, and one that comes alone does not wait.
+        """Have the store record an end that went well, with all that came while another thread had its own recorded, and claim
+        what goes next: one commit carries many, and one that comes alone does not wait.
 
         Whether the lease still held, and whether all that may go now was claimed. Raises what the store raises.
         """
         mine = _Waiting(ended)
         with self._lock:
             self._ended.append(mine)
-        with self._recording:
+        with self._turn:
             if mine.kept is None and mine.error is None:
                 with self._lock:
                     waiting, self._ended = self._ended, []
                 try:
                     free = self.concurrency - self._running + len(waiting) if self._may_claim() else 0
-                    answers, more = self.store.finish([one.ended for one in waiting], worker=self.owner, limit=free)
+                    answers, more = self.store.finish_all([one.ended for one in waiting], worker=self.owner, limit=free)
                 except Exception as error:  # noqa: BLE001  # each of the threads that wait raises it
                     for one in waiting:
                         one.error = error
                 else:
-                    looked = more is not None and not self.store.contended
+                    looked = free > 0 and not self.store.contended
                     for one, kept in zip(waiting, answers, strict=True):
                         one.kept, one.looked = kept, looked
-                    self._begin(more or [])
+                    self._begin(more)
         if mine.error is not None:
             raise mine.error
         return bool(mine.kept), mine.looked

@@ -52,7 +52,6 @@ LONG = (
     "tests/browser/test_desk.py::test_the_pages_of_the_desk_are_accessible_and_fit[dark]",
     "tests/browser/test_pages.py::test_page_is_accessible_in_the_other_looks",
     "tests/chem/test_fast_path.py::test_no_shortcut_changes_what_the_full_path_would_give[1]",
-    "tests/app/screening/test_command.py::test_a_killed_run_goes_on_where_its_output_ended",
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import bindparam, select, tuple_, update
@@ -14,8 +14,7 @@ from alerts.channels.smtp import SmtpChannel
 from alerts.channels.webhook import WebhookChannel
 from alerts.errors import ChannelError
 from alerts.outbox import Result, TaskItem
-from alerts.policies import ACKNOWLEDGE_WITHIN, Detail, detail_for, reader_covered
-from alerts.values import Reader
+from alerts.policies import ACKNOWLEDGE_WITHIN, detail_for, reader_covered
 from app.context import AppContext
 from app.notifications import links, mailing, queries
 from app.notifications.bodies import Rendering, Subject, load_subjects, rendering
@@ -30,23 +29,18 @@ View = tuple[str, int, str]  # an alert, a revision, the key of the view
 
 @dataclass(frozen=True, slots=True)
 class _Outgoing:
-    """A delivery that may go now: to whom, of what, in which detail, and the deliveries that went before."""
+    """A delivery that may go now: to whom, what it says, the deliveries that went before, and its bytes where they were written
+    out.
+    """
 
     subscription: Subscription
-    subject: Subject
-    reader: Reader
-    detail: Detail
-    kind: str
-    earlier: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    """The delivery with what it says, and its bytes where they were written out before."""
-
-    outgoing: _Outgoing
     found: Rendering
-    content: bytes | None
+    earlier: list[str]
+    content: bytes | None = None
+
+    @property
+    def webhook(self) -> bool:
+        return self.subscription.channel == "webhook"
 
 
 class Deliver:
@@ -60,7 +54,7 @@ class Deliver:
         self._channel = channel
         self._box = box
         self._mail = mail
-        self._prepared: dict[tuple[str, str], _Ready | Result] = {}
+        self._prepared: dict[tuple[str, str], _Outgoing | Result] = {}
 
     def prepare(self, tasks: Sequence[TaskItem]) -> None:
         """Look up what these tasks need, a moment before each is worked. Five queries, however many."""
@@ -69,20 +63,20 @@ class Deliver:
         self._prepared.update({(task.id, task.token): one for task, one in zip(tasks, found, strict=True)})
 
     def __call__(self, task: TaskItem) -> Result:
-        ready = self._prepared.pop((task.id, task.token), None)
-        if ready is None:
+        outgoing = self._prepared.pop((task.id, task.token), None)
+        if outgoing is None:
             with self._context.database.read() as session:
-                (ready,) = _look_up(session, [task])
-        if isinstance(ready, Result):
-            return ready
-        outgoing, found = ready.outgoing, ready.found
-        target = outgoing.subscription.target or ""
-        if outgoing.subscription.channel != "webhook":
+                (outgoing,) = _look_up(session, [task])
+        if isinstance(outgoing, Result):
+            return outgoing
+        subscription, found = outgoing.subscription, outgoing.found
+        target = subscription.target or ""
+        if not outgoing.webhook:
             token = _link(self._context, task, outgoing)
-            return mailing.send_alert(self._context, self._mail, task, found.view, outgoing.kind, target, outgoing.earlier, token)
-        body = ready.content if ready.content is not None else _store(self._context, found)
+            return mailing.send_alert(self._context, self._mail, task, found.view, found.kind, target, outgoing.earlier, token)
+        body = outgoing.content if outgoing.content is not None else _store(self._context, found)
         now = self._context.now()
-        receipt = self._channel.send(target, message_id(task.id), body, live_secrets(outgoing.subscription, self._box, now), now)
+        receipt = self._channel.send(target, message_id(task.id), body, live_secrets(subscription, self._box, now), now)
         return Result(
             outcome="done",
             sent=True,
@@ -94,7 +88,7 @@ class Deliver:
 
 def _link(context: AppContext, task: TaskItem, outgoing: _Outgoing) -> str | None:
     """The token of a link that acknowledges, for an authority that is asked to; None where nothing is asked."""
-    revision, subscription = outgoing.subject.revision, outgoing.subscription
+    revision, subscription = outgoing.found.subject.revision, outgoing.subscription
     if subscription.role != "authority" or revision.level not in ACKNOWLEDGE_WITHIN or revision.msg_type == "Cancel":
         return None
     token = links.token_of(context.secret, task.id)
@@ -142,28 +136,17 @@ _SENT_BEFORE = (
 )
 
 
-def _look_up(session: Session, tasks: Sequence[TaskItem]) -> list[_Ready | Result]:
+def _look_up(session: Session, tasks: Sequence[TaskItem]) -> list[_Outgoing | Result]:
     """For each task its delivery, or how it ends without one."""
     wanted = sorted({task.payload["subscription"] for task in tasks})
     endpoints = {row[0].id: row for row in session.execute(_ENDPOINTS, {"subscriptions": wanted})}
-    pairs = list(dict.fromkeys((task.payload["alert"], task.payload["revision"]) for task in tasks))
-    subjects = dict(zip(pairs, load_subjects(session, pairs), strict=True))
-    found: list[_Outgoing | Result] = []
-    for task in tasks:
-        subject = subjects[task.payload["alert"], task.payload["revision"]]
-        row = endpoints.get(task.payload["subscription"])
-        found.append(_outgoing(session, subject, *(row or (None, None))))
-    renderings = [rendering(one.subject, one.reader, one.detail, one.kind) for one in found if isinstance(one, _Outgoing)]
-    stored = _stored(session, renderings)
-    drawn = iter(renderings)
-    ready: list[_Ready | Result] = []
-    for one in found:
-        if isinstance(one, _Outgoing):
-            what = next(drawn)
-            ready.append(_Ready(one, what, stored.get(_view(what))))
-        else:
-            ready.append(one)
-    return ready
+    pairs = [(task.payload["alert"], task.payload["revision"]) for task in tasks]
+    found = [
+        _outgoing(session, subject, *endpoints.get(task.payload["subscription"], (None, None)))
+        for task, subject in zip(tasks, load_subjects(session, pairs), strict=True)
+    ]
+    stored = _stored(session, [one.found for one in found if isinstance(one, _Outgoing) and one.webhook])
+    return [replace(one, content=stored.get(_view(one.found))) if isinstance(one, _Outgoing) else one for one in found]
 
 
 def _outgoing(
@@ -187,7 +170,7 @@ def _outgoing(
     if cancels and not earlier:
         return Result(outcome="cancelled", error="retracted before anything was sent")
     kind = "alert.retracted" if cancels else "alert.updated" if earlier else "alert.issued"
-    return _Outgoing(subscription, subject, reader, detail, kind, earlier)
+    return _Outgoing(subscription, rendering(subject, reader, detail, kind), earlier)
 
 
 def ping_handler(context: AppContext, channel: WebhookChannel, box: SecretBox) -> Callable[[TaskItem], Result]:

@@ -32,15 +32,6 @@ SENT_TOPICS = frozenset({"deliver", "ping", "heartbeat", "confirm", "digest", "r
 _TASK = cast(Table, Task.__table__)
 _COMPLETE = (
     update(_TASK)
-    .where(_TASK.c.id == bindparam("task"), _TASK.c.lease_token == bindparam("token"), _TASK.c.state == "leased")
-    .values(
-        state="done", done_at=bindparam("now"), attempts=_TASK.c.attempts + bindparam("counted"), crashes=0, last_error=None,
-        lease_owner=None, lease_token=None, lease_until=None,
-    )
-    .returning(_TASK.c.id)
-)  # fmt: skip
-_COMPLETE_ALL = (
-    update(_TASK)
     .where(
         tuple_(_TASK.c.id, _TASK.c.lease_token).in_(bindparam("held", expanding=True)), _TASK.c.state == "leased"
     )
@@ -67,13 +58,8 @@ _ATTEMPT = insert(Attempt.__table__).values(  # type: ignore[arg-type]
 
 def complete(session: Session, task: TaskItem, now: datetime) -> bool:
     """Move a task to `done` in the transaction of its own work; False where the lease was lost."""
-    values = {"task": task.id, "token": task.token, "now": now, "counted": int(task.topic == "deliver")}
-    return session.connection().execute(_COMPLETE, values).first() is not None
-
-
-def _went_well(one: Ended) -> bool:
-    """Whether nothing but the attempt and the end of the task are to be written down."""
-    return one.result.outcome == "done" and (one.task.topic != "deliver" or not one.task.probe)
+    asked = {"held": [(task.id, task.token)], "now": now}
+    return session.connection().execute(_COMPLETE, asked).first() is not None
 
 
 class LeaseLost(Exception):
@@ -182,23 +168,18 @@ class SqlOutbox:
 
     # ends of attempts
 
-    def finish(self, ended: Sequence[Ended], *, worker: str, limit: int = 0) -> tuple[list[bool], list[TaskItem] | None]:
-        """Record the attempts, move the tasks on and claim more; see `OutboxStore.finish`.
+    def finish(self, ended: Ended, *, worker: str) -> bool:
+        """Record the attempt and move the task on; see `OutboxStore.finish`."""
+        if ended.went_well:
+            return self.finish_all([ended], worker=worker, limit=0)[0][0]
+        return self._finish_other(ended, worker)
 
-        What went well is one transaction, with the claim in it; where nothing did, nothing is claimed.
-        """
-        others = {one.task.id: self._finish_one(one, worker) for one in ended if not _went_well(one)}
-        held, claimed = self._finish_well([one for one in ended if _went_well(one)], worker, limit)
-        return [others.get(one.task.id, one.task.id in held) for one in ended], claimed
-
-    def _finish_well(self, ended: Sequence[Ended], worker: str, limit: int) -> tuple[set[str], list[TaskItem] | None]:
-        """The ids of those tasks whose lease still held, which are done now; and what was claimed."""
-        if not ended:
-            return set(), None
+    def finish_all(self, ended: Sequence[Ended], *, worker: str, limit: int) -> tuple[list[bool], list[TaskItem]]:
+        """Record ends that went well, and claim more, in one transaction; see `OutboxStore.finish_all`."""
         with self._database.write() as session:
             now, connection = self.now(session), session.connection()
             asked = {"held": [(one.task.id, one.task.token) for one in ended], "now": now}
-            held = set(connection.scalars(_COMPLETE_ALL, asked))
+            held = set(connection.scalars(_COMPLETE, asked))
             lanes = {one.task.lane for one in ended if one.task.id in held and one.task.topic == "deliver" and one.result.sent}
             if lanes:
                 self._note_success(session, sorted(lanes), now)
@@ -206,9 +187,11 @@ class SqlOutbox:
             if told:
                 connection.execute(_ATTEMPT, [self._attempt(one, worker, late=one.task.id not in held) for one in told])
             # others run beside this thread, or may: a suspect is not handed out here
-            return held, self._claims.claim_in(session, worker, limit, running=1) if limit > 0 else None
+            claimed = self._claims.claim_in(session, worker, limit, running=1) if limit > 0 else []
+        return [one.task.id in held for one in ended], claimed
 
-    def _finish_one(self, one: Ended, worker: str) -> bool:
+    def _finish_other(self, one: Ended, worker: str) -> bool:
+        """An attempt that failed, was put off, or tested an endpoint whose breaker is open."""
         task, result = one.task, one.result
         with self._database.write() as session:
             now = self.now(session)

@@ -148,7 +148,7 @@ def test_a_worker_that_dies_after_the_answer_sends_again_with_the_same_id(
         result = handlers[task[0].topic](task[0])
         if task[0].topic != "deliver":
             now = context.now()
-            dying.store.finish([Ended(task=task[0], result=result, started=now, ended=now)], worker="dying")
+            dying.store.finish(Ended(task=task[0], result=result, started=now, ended=now), worker="dying")
         else:
             break  # dies here
     assert len(receiver.of_type()) == 1

@@ -59,7 +59,7 @@ class Box:
 
     def finish(self, task: TaskItem, result: Result = SENT) -> bool:
         ended = Ended(task=task, result=result, started=self.clock(), ended=self.clock())
-        return self.store.finish([ended], worker="w1")[0][0]
+        return self.store.finish(ended, worker="w1")
 
     def task(self, task_id: str) -> Task:
         with self.database.read() as session:
@@ -145,10 +145,12 @@ def test_ends_recorded_together_are_each_what_they_were(box: Box) -> None:
             values = {"state": "leased", "lease_token": claimed[task_id].token, "crashes": 0}
             session.execute(update(Task).where(Task.id == task_id).values(**values))
     results = {lost: SENT, sent: SENT, refused: REFUSED, inner: DONE}
-    ended = [
-        Ended(task=claimed[task_id], result=result, started=box.clock(), ended=box.clock()) for task_id, result in results.items()
-    ]
-    assert box.store.finish(ended, worker="w1") == ([False, True, True, True], None)
+    ended = {
+        task_id: Ended(task=claimed[task_id], result=result, started=box.clock(), ended=box.clock())
+        for task_id, result in results.items()
+    }
+    assert box.store.finish_all([ended[lost], ended[sent], ended[inner]], worker="w1", limit=0) == ([False, True, True], [])
+    assert box.store.finish(ended[refused], worker="w1")
     assert [box.task(task_id).state for task_id in results] == ["leased", "done", "ready", "done"]
     assert [[row.outcome for row in box.attempts(task_id)] for task_id in results] == [["late"], ["delivered"], ["failed"], []]
     assert (box.task(sent).attempts, box.task(refused).attempts, box.task(inner).attempts) == (1, 1, 0)
@@ -166,7 +168,10 @@ class Slow:
         self.waiting = threading.Semaphore(0)
         self.bad = bad
 
-    def finish(self, ended: list[Ended], *, worker: str, limit: int = 0) -> tuple[list[bool], list[TaskItem] | None]:
+    def finish(self, ended: Ended, *, worker: str) -> bool:
+        return self.finish_all([ended], worker=worker, limit=0)[0][0]
+
+    def finish_all(self, ended: list[Ended], *, worker: str, limit: int) -> tuple[list[bool], list[TaskItem]]:
         names = [one.task.id for one in ended]
         self.batches.append(names)
         if names == ["first"]:
@@ -175,7 +180,7 @@ class Slow:
             time.sleep(0.2)  # the three have spoken and now wait for this one
         if self.bad in names and len(names) > 1:
             raise RuntimeError("no")
-        return [name != "lost" for name in names], None
+        return [name != "lost" for name in names], []
 
 
 @pytest.mark.parametrize("bad", ["", "b"])
