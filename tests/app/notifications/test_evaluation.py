@@ -33,7 +33,9 @@ def place(any_database: Database, make_world: Any) -> Any:
     return make_world(any_database)
 
 
-def put(place: Any, what: Any, at: datetime, *, org: Any = None, country: str = "DE", **facts: Any) -> Any:
+def put(
+    place: Any, what: Any, at: datetime, *, org: Any = None, country: str = "DE", product: str | None = None, **facts: Any
+) -> Any:
     """A report received at that time, of a sample of that day, with its alerts without statistics."""
     place.context.now.at = at
     with place.context.database.write() as session:
@@ -41,7 +43,7 @@ def put(place: Any, what: Any, at: datetime, *, org: Any = None, country: str = 
         session.add(
             Sample(
                 report_id=stored.report_id, country=country, date_sampled=at.date().isoformat(), date_precision="day",
-                sampled_on=at.date(), context="seizure", transit=[],
+                sampled_on=at.date(), context="seizure", transit=[], product_key=product,
             )
         )  # fmt: skip
         session.execute(update(Detection).where(Detection.report_id == stored.report_id).values(sampled_on=at.date()))
@@ -134,6 +136,18 @@ def test_three_deaths_within_days_are_a_cluster_of_level_four(place: Any) -> Non
     put(place, what, LATER, death=True)
     evaluate(place.context, what.id, "DE", LATER + timedelta(hours=1))
     assert len(alerts(place, "cluster")) == 1
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_three_deaths_of_one_product_are_a_cluster_though_deaths_are_as_frequent_as_ever(place: Any, shared: bool) -> None:
+    what = place.substance("x", group="nitazene")
+    for n in range(40, 3, -1):
+        put(place, what, LATER - timedelta(days=9 * n), death=True)
+    for n in (3, 2, 1):
+        put(place, what, LATER - timedelta(days=9 * n), death=True, product="blue pill" if shared else f"pill {n}")
+    evaluate(place.context, what.id, "DE", LATER)
+    found = [numbers(place, alert) for alert in alerts(place, "cluster")]
+    assert [(one["events"], one["deaths"], one["shared_product"]) for one in found] == ([(3, 3, True)] if shared else [])
 
 
 def test_the_third_new_country_in_ninety_days_is_rapid_spread_and_the_fourth_an_update(place: Any) -> None:
