@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from alerts.outbox import LEASE_SECONDS, Ended, Result, TaskItem
 from alerts.retry import BreakerPolicy, Health, RetryPolicy, failed, given_up, next_attempt, succeeded
 from app.persistence.base import new_id
-from app.persistence.claims import Claims, expire
+from app.persistence.claims import QUARANTINE_AT, Claims, expire
 from app.persistence.models import Attempt, Subscription, Task
 from app.persistence.session import Database
 from app.persistence.tasks import insert_once, park_lane, task_values, unpark_lane
@@ -156,10 +156,14 @@ class SqlOutbox:
                 )
 
     def recover_owner(self, owner_prefix: str | None) -> int:
-        """Make leased tasks of a dead owner (None: of anyone) ready at once, as a crash; the number of them."""
+        """Make leased tasks of a dead owner (None: of anyone) ready at once, as a crash; the number of them.
+
+        A task that runs alone, as it lost workers before, waits for the end of its lease: a service that dies again and again
+        for another reason within seconds must not use up the tries of an alert.
+        """
         with self._database.write() as session:
             now = self.now(session)
-            statement = update(Task).where(Task.state == "leased")
+            statement = update(Task).where(Task.state == "leased", Task.crashes < QUARANTINE_AT)
             if owner_prefix is not None:
                 statement = statement.where(Task.lease_owner.startswith(owner_prefix, autoescape=True))
             recovered = session.execute(statement.values(lease_until=now - timedelta(seconds=1)).returning(Task.id)).all()

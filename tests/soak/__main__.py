@@ -3,7 +3,8 @@
 python -m tests.soak --minutes 10                     both databases, as many kills as fit
 python -m tests.soak --kills 200 --database sqlite    200 kills on one
 
-Reports are posted all the while; at the end a secret is rotated. Exit status 1 where anything was lost, left
+Between rounds of kills up to `--pause` seconds pass, drawn at random: with few, processes die before they have begun, with many
+they die in the midst of their work. Reports are posted all the while; at the end a secret is rotated. Exit status 1 where anything was lost, left
 unverified or stuck, or where duplicates exceed two for each kill.
 """
 
@@ -65,7 +66,7 @@ def rotate(scene: Scene, endpoint: str, recorder: Recorder) -> bool:
     return made.status_code == 200
 
 
-def soak(kind: str, *, kills: int, minutes: float, seed: int) -> bool:
+def soak(kind: str, *, kills: int, minutes: float, seed: int, pause: float) -> bool:
     """One soak; prints its counts, and gives whether every promise held."""
     draw = random.Random(seed)
     mould, recorder = Mould(), Recorder()
@@ -80,7 +81,7 @@ def soak(kind: str, *, kills: int, minutes: float, seed: int) -> bool:
             sender.start(pause=0.1)
         begun, done = time.monotonic(), 0
         while (not kills or done < kills) and (not minutes or time.monotonic() - begun < minutes * 60):
-            time.sleep(draw.random() * 0.8)
+            time.sleep(draw.random() * pause)
             if draw.random() < 0.3:
                 mould.kill(server)
                 done += 1
@@ -114,9 +115,13 @@ def main() -> int:
     reader.add_argument("--kills", type=int, default=0, help="stop after so many kills; 200 where nothing is given")
     reader.add_argument("--database", choices=["sqlite", "postgresql"], action="append")
     reader.add_argument("--seed", type=int, default=0)
+    reader.add_argument("--pause", type=float, default=4.0, help="the longest rest between rounds of kills, in seconds")
     wish = reader.parse_args()
     kills = wish.kills or (0 if wish.minutes else 200)
-    fine = [soak(kind, kills=kills, minutes=wish.minutes, seed=wish.seed) for kind in wish.database or ["sqlite", "postgresql"]]
+    fine = [
+        soak(kind, kills=kills, minutes=wish.minutes, seed=wish.seed, pause=wish.pause)
+        for kind in wish.database or ["sqlite", "postgresql"]
+    ]
     return 0 if all(fine) else 1
 
 

@@ -253,6 +253,21 @@ def test_a_task_that_kills_workers_runs_alone_and_then_dies_while_others_flow(bo
     assert "poison" in (box.task(poison).last_error or "")
 
 
+def test_a_service_that_dies_every_second_does_not_use_up_the_tries_of_a_task(box: Box) -> None:
+    innocent = box.put("innocent", lane="p", priority=4)
+    tried = 0
+    for _ in range(100):
+        tried += len(box.claim(running=0))
+        box.store.recover_owner(None)
+        box.clock.forward(seconds=1)
+    assert 3 < tried < 3 + 5
+    assert box.task(innocent).state in ("leased", "ready")
+    box.clock.forward(seconds=61)
+    (task,) = box.claim(running=0)
+    assert box.finish(task, Result(outcome="done"))
+    assert box.task(innocent).state == "done"
+
+
 def test_retries_follow_the_table_and_end_dead_where_the_endpoint_is_healthy(box: Box) -> None:
     endpoint = box.endpoint()
     task_id = box.delivery("k", endpoint)
