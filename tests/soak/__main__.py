@@ -3,9 +3,9 @@
 python -m tests.soak --minutes 10                     both databases, as many kills as fit
 python -m tests.soak --kills 200 --database sqlite    200 kills on one
 
-Between rounds of kills up to `--pause` seconds pass, drawn at random: with few, processes die before they have begun, with many
-they die in the midst of their work. Reports are posted all the while; at the end a secret is rotated. Exit status 1 where anything was lost, left
-unverified or stuck, or where duplicates exceed two for each kill.
+Between rounds of kills up to `--pause` seconds pass, drawn at random: with few, processes die before they have begun, with
+many they die in the midst of their work. Reports are posted all the while; at the end a secret is rotated. Exit status 1
+where anything was lost, left unverified or stuck, or where duplicates exceed two for each kill.
 """
 
 from __future__ import annotations
