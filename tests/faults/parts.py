@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -336,7 +336,7 @@ class Verdict:
         )
 
 
-def check(database: Database, recorders: dict[str, Recorder], senders: list[Sender]) -> Verdict:
+def check(database: Database, recorders: dict[str, Recorder], senders: Sequence[Sender]) -> Verdict:
     """Map each acknowledged report to its alerts, deliveries and receipts. `recorders` by the id of their endpoint."""
     acknowledged = {report: alerts for sender in senders for report, alerts in sender.acknowledged.items()}
     lost: list[str] = []
