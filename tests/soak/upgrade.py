@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from sqlalchemy import text
@@ -63,9 +63,16 @@ class Version:
     @contextmanager
     def going(self, *words: str) -> Iterator[subprocess.Popen[bytes]]:
         command = [sys.executable, "-m", "app.cli", *words]
-        with subprocess.Popen(command, cwd=self._folder, env=self._environment, stderr=subprocess.DEVNULL) as process:
+        with (
+            tempfile.TemporaryFile() as said,
+            subprocess.Popen(command, cwd=self._folder, env=self._environment, stderr=said) as process,
+        ):
             try:
                 yield process
+            except Exception:
+                said.seek(0)
+                print(f"nps {' '.join(words)}: {said.read()[-2000:].decode(errors='replace')}")
+                raise
             finally:
                 process.terminate()
                 process.wait(60)
@@ -97,8 +104,10 @@ def upgrade(commit: str, seconds: float) -> bool:
         lab, authority = key(old, "lab"), key(old, "authority")
         scene = Scene(database, lab, authority, f"http://127.0.0.1:{old_port}", old_port)
         senders = [Sender(scene.base, lab, "OLD"), Sender(f"http://127.0.0.1:{new_port}", lab, "NEW")]
-        with old.going("serve", "--port", str(old_port), "--no-worker"), old.going("worker") as old_worker:
-            wait_for_service(scene.base, 120)
+        with ExitStack() as running:
+            running.enter_context(old.going("serve", "--port", str(old_port), "--no-worker"))
+            wait_for_service(scene.base, 120)  # the first version cannot start two processes on an empty database at once
+            old_worker = running.enter_context(old.going("worker"))
             endpoint = subscribe(scene, recorder, seconds=180)
             senders[0].start(pause=0.05)
             time.sleep(seconds)
@@ -110,6 +119,7 @@ def upgrade(commit: str, seconds: float) -> bool:
             with new.going("serve", "--port", str(new_port), "--no-worker"), new.going("worker"):
                 wait_for_service(senders[1].base, 120)
                 senders[1].start(pause=0.05)
+                wait_until(lambda: bool(senders[1].acknowledged), 120)
                 time.sleep(seconds)
                 both = [len(sender.acknowledged) for sender in senders]
                 senders[0].stop()
