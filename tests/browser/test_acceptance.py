@@ -29,7 +29,7 @@ def opened(visit: MakeVisit, site: str, email: str, path: str, **options: Any) -
     seen = visit(site, **options)
     page = seen.open()
     page.set_default_timeout(30_000)  # the first page of a substance reads the whole law
-    seen.sign_in(page, email)
+    seen.be(email)
     page.goto(site + path)
     return seen, page
 

@@ -139,7 +139,7 @@ def _looked_at(site: str, visit: MakeVisit, name: str, looks: dict[int, str]) ->
     seen = visit(site)
     page = seen.open()
     if email:
-        seen.sign_in(page, email)
+        seen.be(email)
     go(page, site)
     expect(page.locator("main h1")).to_have_count(1)
     assert page.title().endswith(" - NPS Early Warning")

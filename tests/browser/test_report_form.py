@@ -22,8 +22,7 @@ def opened(
 ) -> tuple[Visit, Page]:
     made = visit(desk, **options)
     page = made.open()
-    made.sign_in(page, email)
-    page.wait_for_url(f"{desk}/")
+    made.be(email)
     page.goto(f"{desk}{path}")
     return made, page
 
