@@ -464,6 +464,7 @@ def _one_figure(context: AppContext, principal: Principal | None, substance_id: 
             today = context.now().date()
             more = sections_of(session, context, principal, found, series, countries, as_of=today, period=_period())
             known |= {"first-seen": more.first_seen, "forms": more.forms, "found-with": more.beside, "purity": more.purity}
+            known["before-after"] = more.control.figure
         demonstration = context.demo or is_demonstration(session)
     figure = known.get(which)
     if figure is None:

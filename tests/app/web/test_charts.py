@@ -19,7 +19,7 @@ from app.web import charts, maps
 from app.web.places import country_name
 from app.web.templating import month as written_month
 from tests.app.web.test_substance_pages import address
-from tests.factories import World
+from tests.factories import World, match
 from tests.site import client_of, close_site, make_site
 
 # who, and which page; a text without a slash is a substance to look for
@@ -142,8 +142,10 @@ def _filled(hidden: int) -> Callable[[World], None]:
     def fill(world: World) -> None:
         lab, other = world.organisation("lab", "DE", name="Lab one"), world.organisation("lab", "FR", name="Lab two")
         world.person(lab)
-        substance = world.substance("Maskedine", smiles="CNC(C)C(=O)c1ccccc1C", group="synthetic_cathinone")
-        for org, month, n in ((lab, 5, 9), (lab, 6, 8), (other, 7, 11), (lab, 8, 12), (other, 9, hidden)):
+        control = match(entry="Maskedine") | {"effective_from": "2026-06-15"}
+        substance = world.substance("Maskedine", smiles="CNC(C)C(=O)c1ccccc1C", group="synthetic_cathinone", matches=(control,))
+        found = ((lab, 3, 7), (lab, 4, 6), (lab, 5, 9), (lab, 6, 8), (other, 7, 11), (lab, 8, 12), (other, 9, hidden))
+        for org, month, n in found:
             for _ in range(n):
                 world.detection(org, substance, sampled_on=date(2026, month, 10), country=org.country, tlp="CLEAR")
 
@@ -161,13 +163,18 @@ def test_a_hidden_number_changes_nothing_that_the_public_can_get(tmp_path: Path)
         client = client_of(app)
         page = address(client, "Maskedine")
         paths = ["/", "/substances", "/substances?sort=-detections", page]
-        paths += [f"{page}/detections-by-{which}.{kind}" for which in ("month", "country", "map") for kind in ("csv", "svg")]
+        paths += [
+            f"{page}/detections-by-{which}.{kind}"
+            for which in ("month", "country", "map", "before-after")
+            for kind in ("csv", "svg")
+        ]
         answers = {path.replace(page, "/SUBSTANCE"): client.get(path) for path in paths}
         assert {answer.status_code for answer in answers.values()} == {200}
         told.append({path: re.sub(r"[0-9A-HJKMNP-TV-Z]{26}", "ID", answer.text) for path, answer in answers.items()})
         whole.append(told[-1]["/SUBSTANCE"])
         close_site(app)
     assert "[c] masked" in whole[0]
+    assert 'id="before-after"' in whole[0]
     for path in told[0]:
         assert told[0][path] == told[1][path], path
 
