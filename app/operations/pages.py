@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from app.auth.permissions import Action, may
 from app.auth.sessions import Viewer, requires_form, requires_viewer
 from app.context import AppContext, Context
-from app.operations.desk import ABSENT, Desk, cancel, desk, send_again
+from app.operations.desk import ABSENT, Desk, cancel, desk, resent, send_again
 from app.operations.doctor import Finding, of_database
 from app.persistence.models import Task
 from app.problems import Problem
@@ -40,17 +40,21 @@ class OpsContext:
     issues: tuple[Issue, ...] = ()
 
 
-def _ops(request: Request, context: AppContext, viewer: Viewer, *, said: str = "", issues: tuple[Issue, ...] = ()) -> Response:
+def _ops(
+    request: Request, context: AppContext, viewer: Viewer, *, said: str = "", task: str = "", issues: tuple[Issue, ...] = ()
+) -> Response:
     now = context.now()
     health = tuple(of_database(context.settings, context.database, now))
     with context.database.read() as session:
         found = desk(session)
+        told = resent(session, task) if task else ""
         frame = build_frame(
             request, context, session, viewer, title="Operations", error=bool(issues), crumbs=(Crumb(text="Overview", href="/"),)
         )
     late = (now - found.oldest).total_seconds() if found.oldest is not None and found.oldest < now else 0.0
     page = OpsContext(
-        desk=found, summary=_summary(found, health, late), oldest=span(late) if late else "0 s", health=health, said=said,
+        desk=found, summary=_summary(found, health, late), oldest=span(late) if late else "0 s", health=health,
+        said=f"Sent again: {told}." if told else said,
         mends=may(viewer.principal, Action.DELIVERY_MEND), accounts=may(viewer.principal, Action.ACCOUNTS),
         audits=may(viewer.principal, Action.AUDIT_READ), curates=may(viewer.principal, Action.CURATE), issues=issues,
     )  # fmt: skip
@@ -69,10 +73,16 @@ def _summary(found: Desk, health: tuple[Finding, ...], late: float) -> str:
 
 
 @router.get("/ops")
-def ops(request: Request, context: Context, viewer: Operator, done: Annotated[str, Query(max_length=20)] = "") -> Response:
-    """The queue, what is dead, what fails, and where everything else is."""
-    said = {"again": "Sent again: the next attempt is under way.", "cancelled": "Cancelled; the reason is kept."}.get(done, "")
-    return _ops(request, context, viewer, said=said)
+def ops(
+    request: Request,
+    context: Context,
+    viewer: Operator,
+    done: Annotated[str, Query(max_length=20)] = "",
+    task: Annotated[str, Query(max_length=26)] = "",
+) -> Response:
+    """The queue, what is dead, what fails, and where everything else is. `task` was sent again: what became of it is told."""
+    said = {"again": "Sent again: the next attempts are under way.", "cancelled": "Cancelled; the reason is kept."}.get(done, "")
+    return _ops(request, context, viewer, said=said, task=task)
 
 
 @router.post("/ops/dead/again")
@@ -91,7 +101,7 @@ def again(context: Context, viewer: Mender, task_id: str) -> Response:
         if not send_again(session, [task_id], context.now()):
             raise Problem("not-found", ABSENT)
     context.wake_worker()
-    return RedirectResponse("/ops?done=again", status_code=303)
+    return RedirectResponse(f"/ops?task={task_id}", status_code=303)
 
 
 @router.post("/ops/dead/{task_id}/cancel")

@@ -42,8 +42,22 @@ def test_a_dead_letter_is_sent_again_and_a_hostile_answer_is_text(tmp_path: Path
     assert "Cancelling needs a reason" in refused.text
     sent = client.post("/ops/dead/01JDDEAD000000000000000000/again", data=form)
     after = client.get(sent.headers["location"]).text
-    assert "Sent again" in after
+    assert "Sent again: remind x0; attempt 12 failed (500), 24 Nov 2026, 12:00 UTC; attempt 13 is due 24 Nov 2026, 12:00" in after
     assert "Send all 1 again" in after
+    assert "/ops/dead/01JDDEAD000000000000000000/again" not in after  # it has left the list
+    with context.database.write() as session:
+        session.add(
+            Attempt(
+                task_id="01JDDEAD000000000000000000", n=13, started_at=NOW, ended_at=NOW, outcome="delivered", status=200,
+                latency_ms=20, response="", worker="w",
+            )
+        )  # fmt: skip
+        session.get_one(Task, "01JDDEAD000000000000000000").state = "done"
+    now = client.get(sent.headers["location"]).text
+    assert "Sent again: remind x0; attempt 13 delivered (200), 24 Nov 2026, 12:00 UTC." in now
+    assert "Sent again" not in client.get("/ops?task=01JDDEAD0000000000000000ZZ").text
+    with context.database.write() as session:
+        session.get_one(Task, "01JDDEAD000000000000000000").state = "ready"
     client.post("/ops/dead/01JDDEAD000000000000000001/cancel", data={**form, "reason": "the partner left"})
     with context.database.read() as session:
         states = {task.key: (task.state, task.last_error) for task in session.query(Task).filter(Task.topic == "remind")}

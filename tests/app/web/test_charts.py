@@ -136,6 +136,32 @@ def test_what_is_drawn_is_what_the_table_says(
             assert (by_name[country][0] == "s" and by_name[country][1:].isdigit()) == (number not in looks)
 
 
+def test_every_other_drawing_has_as_many_points_as_its_table_has_rows(
+    as_role: dict[str, TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First months, ranks, the front and the lines of the explorer; bars and maps are above."""
+    dots, ranks, front, lines = (recorded(monkeypatch, name) for name in ("month_dots", "intervals", "pareto", "month_lines"))
+
+    def table(path: str, id: str) -> list[list[str]]:
+        (found,) = (figure for figure in figures(page_of(as_role["reviewer"], path)) if f'id="{id}"' in figure)
+        return rows_of(found)
+
+    rows = table("4-FF", "first-seen")
+    assert len(rows) > 1
+    assert [(country, written_month(month)) for country, month in dots[0]] == [tuple(row) for row in rows]
+    rows = table("/priorities", "rank-intervals")
+    assert [[name, *map(str, numbers)] for name, *numbers in ranks[0]] == [row[:4] for row in rows]
+    rows = table("/priorities", "pareto")
+    assert [[name, f"{x:.1f}", f"{y:.1f}"] for name, x, y, _ in front[0]] == [[*row[:2], row[2].split(" ")[0]] for row in rows]
+    rows = table("/explore?period=36&split=country", "explore")
+    drawn = [
+        sorted((written_month(month), "[x] no data" if n is None else f"{n:,.0f}") for month, n, *_ in line.points)
+        for line in lines[0]
+    ]
+    assert len(drawn) > 1
+    assert sorted(drawn) == sorted(sorted((row[0], row[n]) for row in rows) for n in range(1, len(rows[0])))
+
+
 def _filled(hidden: int) -> Callable[[World], None]:
     """A world in which one month and one country of a substance has so few detections that the public may not have the number."""
 
