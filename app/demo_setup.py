@@ -28,6 +28,7 @@ from app.main import build_context
 from app.notifications import service as notifications
 from app.persistence.base import new_id
 from app.persistence.models import Acknowledgement, Alert, Organisation, Report, Task
+from app.priorities.snapshots import LABELS, snapshot_with
 from app.settings import Settings
 
 CREDENTIALS = "demo-credentials.txt"
@@ -91,6 +92,8 @@ def _fill(context: AppContext, seed: int, path: Path, say: Callable[[str], None]
         _store_batch(context, batch, by_key)
         done += len(batch)
         say(f"  {done} reports")
+    for labels in sorted(set(LABELS.values())):
+        snapshot_with(context, labels)
     with context.database.write() as session:
         _settle_old_alerts(session, now)
         set_state(session, DEMO, {"seed": seed, "complete": True})

@@ -267,6 +267,7 @@ DOORS: Mapping[str, Door] = {
     "POST /ops/dead/{task_id}/again": _for(Action.DELIVERY_MEND, Rows.INSTALLATION, form=True),
     "POST /ops/dead/{task_id}/cancel": _for(Action.DELIVERY_MEND, Rows.INSTALLATION, form=True),
     "GET /ops/audit": _for(Action.AUDIT_READ, Rows.INSTALLATION),
+    "GET /ops/audit.csv": _for(Action.AUDIT_READ, Rows.INSTALLATION),
     "POST /ops/audit/verify": _for(Action.AUDIT_READ, Rows.INSTALLATION, form=True),
     "GET /ops/merge": _for(Action.CURATE, Rows.INSTALLATION),
     "POST /ops/merge": _for(Action.CURATE, Rows.INSTALLATION, form=True),

@@ -22,6 +22,8 @@ from app.persistence.models import (
 )  # fmt: skip
 from app.persistence.tasks import cancel_tasks
 from app.problems import Problem
+from app.web import words
+from app.web.templating import moment
 
 MOST = 50
 ABSENT = "There is no dead task with this address: it was sent again or cancelled."
@@ -113,7 +115,7 @@ def _dead(session: Session) -> tuple[Dead, ...]:
         found.setdefault(
             task.id,
             Dead(
-                id=task.id, topic=task.topic, about=str(task.payload.get("alert", task.key))[:80],
+                id=task.id, topic=task.topic, about=_about(task),
                 to=f"{organisation}, {subscription.channel}" if subscription is not None else "the service itself",
                 attempts=task.attempts, error=task.last_error or "", status=attempt.status if attempt is not None else None,
                 answer=(attempt.response or "") if attempt is not None else "", since=task.done_at or task.created_at,
@@ -155,6 +157,37 @@ def send_again(session: Session, task_ids: Sequence[str] | None, now: datetime) 
         elif task.topic != "deliver":
             task.state, task.run_at, task.attempts, task.crashes, task.done_at = "ready", now, 0, 0, None
     return len(tasks)
+
+
+def resent(session: Session, task_id: str) -> str:
+    """What became of a task that was sent again: its newest attempt and when the next one is due; empty for no such task.
+
+    One query.
+    """
+    row = session.execute(
+        select(Task, Attempt)
+        .outerjoin(Attempt, Attempt.task_id == Task.id)
+        .where(Task.id == task_id)
+        .order_by(Attempt.n.desc())
+        .limit(1)
+    ).first()
+    if row is None:
+        return ""
+    task, attempt = row
+    made = attempt.n if attempt is not None else 0
+    said = [f"{task.topic} {_about(task)}"]
+    if attempt is not None:
+        status = f" ({attempt.status})" if attempt.status is not None else ""
+        said.append(f"attempt {made} {words.said(words.ATTEMPTS, attempt.outcome)}{status}, {moment(attempt.ended_at)}")
+    if task.state in ("ready", "leased"):
+        said.append(f"attempt {made + 1} is due {moment(task.run_at)}")
+    elif task.state == "parked":
+        said.append(f"attempt {made + 1} goes when its endpoint takes messages again")
+    return "; ".join(said)
+
+
+def _about(task: Task) -> str:
+    return str(task.payload.get("alert", task.key))[:80]
 
 
 def cancel(session: Session, task_id: str, reason: str, now: datetime) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -19,22 +20,33 @@ class TooLong(Exception):
 
 @contextmanager
 def within(session: Session, seconds: float) -> Iterator[None]:
-    """Every question in the block ends in the time, counted from the start on SQLite and by question on PostgreSQL.
+    """All questions in the block together end in the time, counted from its start.
 
     Raises TooLong; the session's transaction is then over and rolled back.
     """
     connection = session.connection()
-    sqlite = connection.dialect.name == "sqlite"
+    end = time.monotonic() + seconds
     driver = connection.connection.driver_connection
+    sqlite = connection.dialect.name == "sqlite"
+
+    alone = not sqlite and bool(getattr(driver, "autocommit", False))  # each question by itself: there is nothing to be local to
+    setting = "SET" if alone else "SET LOCAL"
+
+    def what_is_left(_connection: Any, cursor: Any, *_: Any) -> None:
+        cursor.execute(f"{setting} statement_timeout = {max(1, int((end - time.monotonic()) * 1000))}")
+
     if sqlite and driver is not None:
-        end = time.monotonic() + seconds
         driver.set_progress_handler(lambda: int(time.monotonic() > end), _STEPS)
     else:
-        session.execute(text(f"SET LOCAL statement_timeout = {int(seconds * 1000)}"))
+        event.listen(connection, "before_cursor_execute", what_is_left)
 
     def free() -> None:
         if sqlite and driver is not None:
             driver.set_progress_handler(None, 0)
+            return
+        event.remove(connection, "before_cursor_execute", what_is_left)
+        if alone and driver is not None:
+            driver.execute("RESET statement_timeout")
 
     try:
         yield
@@ -45,5 +57,5 @@ def within(session: Session, seconds: float) -> Iterator[None]:
             raise TooLong(f"no answer in {seconds:g} s") from error
         raise
     free()
-    if not sqlite:
+    if not sqlite and not alone:
         session.execute(text("SET LOCAL statement_timeout = 0"))

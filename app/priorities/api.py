@@ -17,6 +17,7 @@ from app.problems import FieldError, Problem
 router = APIRouter(prefix="/v1", tags=["priorities"])
 Reader = Annotated[Principal, Depends(requires(Action.COUNTS_READ))]
 Part = Annotated[float, Query(ge=0, le=1000, allow_inf_nan=False)]
+DEFAULT = Weights()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,9 @@ class Asked:
 
 def asked_of(
     snapshot: Annotated[str | None, Query(max_length=26)] = None,
-    prevalence: Part = 35,
-    persistence: Part = 25,
-    harm: Part = 40,
+    prevalence: Part = DEFAULT.prevalence,
+    persistence: Part = DEFAULT.persistence,
+    harm: Part = DEFAULT.harm,
 ) -> Asked:
     """Reads the address. Raises a validation Problem where all weights are zero."""
     if prevalence + persistence + harm <= 0:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from app.auth.permissions import Action, Role
@@ -16,6 +17,7 @@ from app.context import Context
 from app.priorities.api import Wanted, ranked
 from app.priorities.figures import interval_figure, pareto_figure
 from app.priorities.ranking import Ranking, Row
+from app.priorities.standing import LEAST_SUBSTANCES
 from app.substances.figures import Figure
 from app.tables import safe_cell
 from app.web import words
@@ -24,7 +26,6 @@ from app.web.templating import Page
 
 router = APIRouter(include_in_schema=False)
 
-LEAST_SUBSTANCES = 2
 SHOWN = 100
 DRAWN = 20
 
@@ -67,14 +68,20 @@ def _title(ranking: Ranking) -> str:
     return f"{words.count(leading, 'substance', 'substances')} {verb} clearly{rest}"
 
 
+def _shown(rows: Sequence[Row], wanted: str) -> tuple[Row, ...]:
+    """The first rows, and after them the one that is wanted where it comes later."""
+    return (*rows[:SHOWN], *(row for row in rows[SHOWN:] if row.id == wanted))
+
+
 @router.get("/priorities")
 def priorities(
     request: Request,
     context: Context,
     viewer: Annotated[Viewer, Depends(requires_viewer(Action.COUNTS_READ))],
     asked: Wanted,
+    substance: Annotated[str, Query(max_length=26)] = "",
 ) -> Response:
-    """The ranking of a snapshot under the weights in the address."""
+    """The ranking of a snapshot under the weights in the address. `substance` has its row on the page, whatever its rank."""
     found, ranking = ranked(context, viewer.principal, asked)
     weights = asked.weights
     with context.database.read() as session:
@@ -86,6 +93,7 @@ def priorities(
     )
     address = "&".join([f"snapshot={found.id}", *(f"{name}={value:g}" for name, _, value in parts)])
     p, s, h = (round(100 * share) for share in weights.shares())
+    shown = _shown(ranking.rows, substance)
     page = PrioritiesContext(
         title=_title(ranking),
         snapshot_id=found.id,
@@ -94,10 +102,10 @@ def priorities(
         counts=tuple(found.counts.items()),
         weights=parts,
         shares=(p, s, h),
-        rows=ranking.rows[:SHOWN],
-        more=max(0, len(ranking.rows) - SHOWN),
+        rows=shown,
+        more=len(ranking.rows) - len(shown),
         fast=tuple(row for row in ranking.rows if row.fast_lane),
-        controlled=ranking.controlled[:SHOWN],
+        controlled=_shown(ranking.controlled, substance),
         note=_NOTES.get(viewer.principal.role, ""),
         data_href=f"/priorities.csv?{address}",
         intervals=interval_figure(_title(ranking), ranking.rows[:DRAWN], f"/priorities.csv?{address}"),

@@ -36,9 +36,9 @@ LEAST_CASE_COUNTRIES = 2
 class Weights:
     """Shares of prevalence, persistence and harm in the priority; any non-negative numbers, used as parts of their sum."""
 
-    prevalence: float = 0.35
-    persistence: float = 0.25
-    harm: float = 0.40
+    prevalence: float = 35
+    persistence: float = 25
+    harm: float = 40
 
     def shares(self) -> tuple[float, float, float]:
         total = self.prevalence + self.persistence + self.harm

@@ -20,6 +20,7 @@ from app.persistence.session import Database
 from app.persistence.tasks import insert_once
 from app.priorities.gathering import gather
 from app.priorities.ranking import Facts, Find, Harm, Ranking, Subject, Weights, rank
+from app.priorities.standing import ranks_of
 
 LABELS: dict[Role, tuple[str, ...]] = {
     Role.LAB: ("CLEAR", "GREEN"),
@@ -53,7 +54,7 @@ def unpacked(content: bytes) -> Facts:
 
 
 def make(database: Database, cutoff: date, labels: Sequence[str], now: datetime) -> Snapshot:
-    """The snapshot of a day, made now where there is none. Its facts are gathered and packed before a write begins."""
+    """The snapshot of a day, made now where there is none. Its facts are gathered, packed and ranked before a write begins."""
     wanted = ",".join(labels)
     query = select(Snapshot).where(Snapshot.cutoff == cutoff, Snapshot.labels == wanted)
     with database.read(patient=True) as session:
@@ -68,9 +69,10 @@ def make(database: Database, cutoff: date, labels: Sequence[str], now: datetime)
         "laboratories": len(facts.reporters),
         "tests": sum(facts.tested.values()),
     }
+    digest, content = facts.digest(), packed(facts)
     values = {
-        "id": new_id(), "cutoff": cutoff, "labels": wanted, "digest": facts.digest(), "counts": counts,
-        "facts": packed(facts), "made_at": now,
+        "id": new_id(), "cutoff": cutoff, "labels": wanted, "digest": digest, "counts": counts, "facts": content,
+        "made_at": now, "ranks": ranks_of(ranking_of(digest, content, Weights())),
     }  # fmt: skip
     with database.write() as session:
         insert_once(session, Snapshot, values)

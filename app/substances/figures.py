@@ -87,7 +87,8 @@ def alternative(kind: str, period: str, title: str, cells: Iterable[tuple[str, C
     return " ".join(parts)[:300]
 
 
-def _month_bar(point: MonthPoint, expected: Band | None, *, label: str) -> charts.Bar:
+def month_bar(point: MonthPoint, expected: Band | None = None, *, label: str) -> charts.Bar:
+    """The bar of a month: its parts, or the look of its absence."""
     if point.total.n is None:
         absence = "nodata" if point.total.state is CellState.NO_DATA else "masked"
         return charts.Bar(key=point.month, parts=(), absence=absence)
@@ -112,10 +113,10 @@ def denominator_line(rates: Rates | None) -> str:
     )
 
 
-_TESTS = ("Tests", "Per 1,000 tests", "95 %")
+TESTS = ("Tests", "Per 1,000 tests", "95 %")
 
 
-def _rate_cells(rate: Rate | None) -> tuple[Value, ...]:
+def rate_cells(rate: Rate | None) -> tuple[Value, ...]:
     """Tests of a month and the rate over exactly the laboratories that stated them."""
     if rate is None:
         return (Value(text="[x]", note="not stated", numeric=True), Value(text="", numeric=True), Value(text=""))
@@ -124,6 +125,20 @@ def _rate_cells(rate: Rate | None) -> tuple[Value, ...]:
         Value(text=f"{rate.per_1000:,.1f}", numeric=True),
         Value(text=f"{rate.low:,.1f} to {rate.high:,.1f}" + (", under 50 tests" if rate.few else "")),
     )
+
+
+def month_legend(points: Sequence[MonthPoint], *, expected: bool, strip: bool) -> tuple[LegendItem, ...]:
+    """The keys of what is drawn for these months."""
+    states = {p.total.state for p in points}
+    wanted = (
+        (any(p.total.n and p.confirmed.n is None for p in points), "other", "Confirmed or probable, split masked"),
+        (any(p.arriving and p.total.n for p in points), "arriving", "Reports still arriving"),
+        (expected, "expected", "Expected, 95 %"),
+        (CellState.MASKED in states, "masked", "[c] masked"),
+        (CellState.NO_DATA in states, "nodata", "[x] no data"),
+        (strip, "other", "Below: tests done a month; no bar: not stated"),
+    )
+    return (*SPLIT_LEGEND, *(LegendItem(kind=kind, text=text) for holds, kind, text in wanted if holds))
 
 
 def month_figure(
@@ -139,26 +154,12 @@ def month_figure(
     highest = max((p for p in points if p.total.n), key=lambda p: p.total.n or 0, default=None)
     expected = bands(points) if not series.masked else (None,) * len(points)
     bars = tuple(
-        _month_bar(p, band, label=f"{p.total.n:,}" if highest is not None and p is highest else "")
+        month_bar(p, band, label=f"{p.total.n:,}" if highest is not None and p is highest else "")
         for p, band in zip(points, expected, strict=True)
     )
-    states = {p.total.state for p in points}
-    unsplit = any(p.total.n and p.confirmed.n is None for p in points)
-    legend = list(SPLIT_LEGEND)
-    if unsplit:
-        legend.append(LegendItem(kind="other", text="Confirmed or probable, split masked"))
-    if any(p.arriving and p.total.n for p in points):
-        legend.append(LegendItem(kind="arriving", text="Reports still arriving"))
-    if any(expected):
-        legend.append(LegendItem(kind="expected", text="Expected, 95 %"))
-    if CellState.MASKED in states:
-        legend.append(LegendItem(kind="masked", text="[c] masked"))
-    if CellState.NO_DATA in states:
-        legend.append(LegendItem(kind="nodata", text="[x] no data"))
     tests = {rate.month: rate for rate in rates.months} if rates is not None else {}
     strip = tuple((rate.month, rate.tests) for rate in tests.values())
-    if strip:
-        legend.append(LegendItem(kind="other", text="Below: tests done a month; no bar: not stated"))
+    legend = month_legend(points, expected=any(expected), strip=bool(strip))
     label = alternative("Bar chart of detections by month", period, title, ((written_month(p.month), p.total) for p in points))
     return Figure(
         id=id,
@@ -169,8 +170,8 @@ def month_figure(
             charts.month_bars(bars, width=310, height=190, least_top=least_top, strip=strip),
             label=label,
         ),
-        legend=tuple(legend),
-        columns=("Month", "Detections", "Confirmed", "Probable", "Expected", *(_TESTS if strip else ()), "Remark"),
+        legend=legend,
+        columns=("Month", "Detections", "Confirmed", "Probable", "Expected", *(TESTS if strip else ()), "Remark"),
         rows=tuple(
             (
                 Value(text=written_month(p.month)),
@@ -178,7 +179,7 @@ def month_figure(
                 number(p.confirmed),
                 number(p.probable),
                 Value(text=f"{band.low:,} to {band.high:,}" if band else ""),
-                *(_rate_cells(tests.get(p.month)) if strip else ()),
+                *(rate_cells(tests.get(p.month)) if strip else ()),
                 Value(text="Reports still arriving" if p.arriving else ""),
             )
             for p, band in zip(reversed(points), reversed(expected), strict=True)
@@ -374,6 +375,7 @@ _LOOKS = {
     "masked": "Dotted",
     "nodata": "Hatched",
     "expected": "Frame",
+    "start": "Upright dashes",
     "line-1": "Solid line",
     "line-2": "Long dashes",
     "line-3": "Dots",

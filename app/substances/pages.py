@@ -16,6 +16,8 @@ from app.auth.permissions import Action, Principal, may
 from app.auth.sessions import MaybeViewer
 from app.context import AppContext, Context
 from app.notifications.inbox import AlertRow, alerts_for
+from app.priorities.snapshots import labels_of
+from app.priorities.standing import LEAST_SUBSTANCES, Standing, standing_of
 from app.problems import Problem
 from app.sharing.masking import Cell, counted
 from app.substances import figures, queries
@@ -29,6 +31,7 @@ from app.substances.timeline import parse_day
 from app.web import words
 from app.web.frame import Crumb, build_frame, is_demonstration
 from app.web.templating import Page, with_query
+from app.web.templating import day as written_day
 from app.web.templating import month as written_month
 from chem.depiction import depict_svg
 from chem.errors import StructureError
@@ -76,10 +79,13 @@ class ListContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyFigure:
-    """A count on top of the page. `href` lists what it counts, `note_href` what the note counts."""
+    """A figure on top of the page; without a cell the note says why there is none.
+
+    `href` lists what it counts, `note_href` what the note counts.
+    """
 
     name: str
-    cell: Cell
+    cell: Cell | None
     note: str = ""
     href: str | None = None
     note_href: str | None = None
@@ -282,6 +288,9 @@ def substance(
         split = queries.confidence_split(session, principal, found.members, now=now)
         cases = queries.cases_of(session, principal, found.members)
         alerts = alerts_for(session, principal, now=now, substance_ids=found.members, limit=10)
+        ranked: tuple[KeyFigure, ...] = ()
+        if principal is not None and may(principal, Action.COUNTS_READ):
+            ranked = (_rank_figure(found, standing_of(session, labels_of(principal), found.id)),)
         frame = build_frame(
             request,
             context,
@@ -300,7 +309,7 @@ def substance(
         and_more=words.and_more(found.legal_status, found.matches),
         coverage_sentence=coverage_sentence(found, coverage, now.date()),
         national=national_provisions(found),
-        key_figures=_key_figures(found, principal, countries, split, cases),
+        key_figures=(*_key_figures(found, principal, countries, split, cases), *ranked),
         instruments=status_by_instrument(found, coverage),
         by_month=by_month,
         by_country=by_country,
@@ -403,6 +412,31 @@ def _key_figures(
     )
 
 
+def _rank_figure(found: SubstanceDetail, standing: Standing | None) -> KeyFigure:
+    """The place in the ranking that the page of priorities shows of the same snapshot, or why there is none."""
+    place = standing.place if standing is not None else None
+    if standing is None or place is None or place.of < LEAST_SUBSTANCES:
+        return KeyFigure(name="Rank", cell=None, note=_not_ranked(found, standing))
+    between = f"between {place.low:,} and {place.high:,}" if place.low < place.high else "the same"
+    address = with_query("/priorities", snapshot=standing.snapshot_id, substance=found.id)
+    return KeyFigure(
+        name="Rank of those controlled" if place.controlled else "Rank",
+        cell=counted(place.rank),
+        note=f"of {place.of:,}; in 450 of 500 draws {between}. Data grade {place.grade}",
+        href=f"{address}#rank-{found.id}",
+    )
+
+
+def _not_ranked(found: SubstanceDetail, standing: Standing | None) -> str:
+    if standing is None:
+        return "the first ranking is made in the night"
+    if standing.place is not None:
+        return f"fewer than {LEAST_SUBSTANCES} substances meet the minimum data"
+    if found.ordinary:
+        return "an ordinary substance here"
+    return f"no confirmed or probable detection up to {written_day(standing.cutoff)} in the rows that the ranking rests on"
+
+
 def _sole(cases: CaseSummary) -> str:
     return f"sole cause in {cases.sole_cause.n}" if cases.sole_cause.n is not None else "sole cause masked"
 
@@ -430,6 +464,7 @@ def _one_figure(context: AppContext, principal: Principal | None, substance_id: 
             today = context.now().date()
             more = sections_of(session, context, principal, found, series, countries, as_of=today, period=_period())
             known |= {"first-seen": more.first_seen, "forms": more.forms, "found-with": more.beside, "purity": more.purity}
+            known["before-after"] = more.control.figure
         demonstration = context.demo or is_demonstration(session)
     figure = known.get(which)
     if figure is None:

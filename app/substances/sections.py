@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -16,8 +16,9 @@ from app.explore.figures import country_map
 from app.persistence.models import Measure, Organisation
 from app.sharing.counts import Cut, first_months
 from app.sharing.masking import masks_detections
+from app.substances.control import Control, control_of
 from app.substances.figures import Figure, Value
-from app.substances.findings import control_title, first_seen_title
+from app.substances.findings import first_seen_title
 from app.substances.queries import CountryCount, CountryCounts, MonthSeries, SubstanceDetail, with_merged
 from app.substances.sample_figures import Routes, beside_figure, forms_figure, purity_figure, routes_of
 from app.substances.samples import Samples, Split, samples_of
@@ -31,7 +32,6 @@ from chem.values import Analogue
 
 MOST_COUNTRIES = 25
 MOST_DECLARED = 50
-LEAST_MONTHS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class Sections:
     routes: Routes | None
     samples: Samples | None
     analogues: tuple[Analogue, ...]
-    control: tuple[str, ...]
+    control: Control
     measures: tuple[MeasureLine, ...]
     medical: Medical
 
@@ -87,13 +87,14 @@ def sections_of(
     as_of: date,
     period: str,
 ) -> Sections:
-    """Nine queries at most, whatever the number of detections."""
+    """Seventeen queries at most, whatever the number of detections: eight of them around two starts of control."""
     now = context.now()
     engine = context.chemistry.engine
     samples = samples_of(session, reader, substance.members) if reader is not None and may(reader, Action.COUNTS_READ) else None
     told = assessed(engine, substance.smiles, now.date()) if substance.smiles else None
     own = (substance.inchikey or "").split("-")[0]
     measures = _measures(session, substance.members)
+    control = control_of(session, reader, substance, series, measures, now=now)
     return Sections(
         timeline=tuple((said(change), change.text) for change in changes(substance.matches)),
         on_day=on_day(engine, substance.smiles, substance.name, as_of),
@@ -105,7 +106,7 @@ def sections_of(
         routes=routes_of(samples),
         samples=samples,
         analogues=tuple(near for near in told.analogues if own == "" or near.similarity < 1) if told is not None else (),
-        control=_before_and_after(substance, series, now, measures),
+        control=replace(control, figure=_with_downloads(control.figure, substance)),
         measures=tuple(_measure_line(measure, organisation) for measure, organisation in measures),
         medical=Medical(
             medicine=approved_medicine(name.name for name in substance.names),
@@ -200,32 +201,6 @@ def _first_seen(
         csv_href=None,
         svg_href=None,
     )
-
-
-def _before_and_after(
-    substance: SubstanceDetail, series: MonthSeries, now: datetime, measures: Sequence[tuple[Measure, str]]
-) -> tuple[str, ...]:
-    """A sentence for each provision or measure that began within the series, with at least three full months on either side."""
-    if series.masked:
-        return ()
-    began: dict[date, str] = {}
-    for match in words.counting(substance.matches):
-        if match["effective_from"] and match["certainty"] == "certain":
-            began.setdefault(date.fromisoformat(match["effective_from"]), words.place(match))
-    for measure, _ in measures:
-        if measure.valid_from is not None:
-            began.setdefault(measure.valid_from, f"{words.plain(measure.kind).lower()} in {country_name(measure.country)}")
-    found = []
-    for on, what in sorted(began.items()):
-        month = f"{on:%Y-%m}"
-        before = [p.total.n for p in series.points if p.month < month and p.total.n is not None][-12:]
-        after = [p.total.n for p in series.points if p.month > month and p.total.n is not None and not p.arriving][:12]
-        if on <= now.date() and min(len(before), len(after)) >= LEAST_MONTHS:
-            sentence = control_title(
-                substance.name, sum(before) / len(before), sum(after) / len(after), f"{what} ({written_day(on)})"
-            )
-            found.append(f"{sentence}. {len(before)} months before, {len(after)} after.")
-    return tuple(found)
 
 
 def _measures(session: Session, ids: Sequence[str]) -> list[tuple[Measure, str]]:

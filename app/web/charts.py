@@ -150,12 +150,18 @@ class Bar:
 
 @lru_cache(maxsize=_MOST_PICTURES)
 def month_bars(
-    bars: tuple[Bar, ...], *, width: int, height: int, least_top: int = 0, strip: tuple[tuple[str, int], ...] = ()
+    bars: tuple[Bar, ...],
+    *,
+    width: int,
+    height: int,
+    least_top: int = 0,
+    strip: tuple[tuple[str, int], ...] = (),
+    start: str = "",
 ) -> str:
     """SVG: stacked bars along months (`key` is YYYY-MM), counted from zero up to `least_top` at least, for charts to compare.
 
     Absences are blocks of a fixed height without a value. `strip` are further numbers of months, drawn thin and apart beneath
-    over the same months; a month without one stays empty.
+    over the same months; a month without one stays empty. Upright dashes stand before the month `start`.
     """
     top = max((max(sum(value for _, value in bar.parts), bar.band[1] if bar.band else 0) for bar in bars), default=0)
     ceiling = max(_round_up(max(top, least_top) * 1.12), 4)
@@ -194,6 +200,11 @@ def month_bars(
         rects(expected), rects(solid or [{"key": bars[0].key, "from": 0, "to": 0, "fill": CONFIRMED}]), rects(absent),
         rects(over), _chart(frames).mark_tick(thickness=1.5, color=MUTED).encode(x=x, y=y("from")), texts,
     ]  # fmt: skip
+    if start:
+        dashes = _chart([{"key": start, "from": 0, "to": ceiling}]).mark_rule(
+            color=TEXT, strokeWidth=1.5, strokeDash=[4, 3], xOffset=-width / len(bars) / 2
+        )
+        layers.append(dashes.encode(x=x, y=y("from"), y2="to:Q"))
     return _draw(layers, width=width, height=height, below=_strip(bars, strip) if strip else None)
 
 

@@ -126,6 +126,8 @@ def _nav(viewer: Viewer | None, path: str, waiting: int | None) -> list[NavItem]
             items.append(item("My country", f"/countries/{viewer.principal.country}"))
         if may(viewer.principal, Action.OPERATE):
             items.append(item("Operations", "/ops"))
+        if may(viewer.principal, Action.AUDIT_READ):
+            items.append(item("Audit trail", "/ops/audit"))
         if may(viewer.principal, Action.CURATE):
             items.append(item("Curation", "/ops/curation"))
         if may(viewer.principal, Action.ACCOUNTS):

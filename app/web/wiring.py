@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI, Request
 from starlette.responses import RedirectResponse, Response
 
+from app.audit import pages as audit_pages
 from app.auth import account_pages, admin_pages
 from app.auth import pages as auth_pages
 from app.auth.sessions import SignInNeeded
@@ -55,6 +56,7 @@ ROUTERS = (
     country_pages.router,
     package_pages.router,
     operations_pages.router,
+    audit_pages.router,
     structure_pages.router,
     signal_pages.router,
     notice_pages.router,  # before the alerts: /alerts/new is also a /alerts/{id}

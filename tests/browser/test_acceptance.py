@@ -104,7 +104,8 @@ def test_keys_tell_themselves_and_go_to_the_pages(site: str, visit: MakeVisit) -
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_substance_page_opens_what_its_figures_count(site: str, visit: MakeVisit, tmp_path: Path, scheme: str) -> None:
-    seen, page = opened(visit, site, ANALYST, "/substances?q=437-38-7", scheme=scheme)
+    seen, page = opened(visit, site, ANALYST, "/priorities", scheme=scheme)  # which makes the ranking, where there is none yet
+    page.goto(f"{site}/substances?q=437-38-7")
     page.locator("main .row-title").click()
     expect(page.locator("h1")).to_have_text("Fentanyl")
     headings = page.locator("main h2").all_inner_texts()
@@ -112,7 +113,13 @@ def test_a_substance_page_opens_what_its_figures_count(site: str, visit: MakeVis
     places = [str(link.get_attribute("href")) for link in page.locator("nav.contents a").all()]
     assert places == [f"#{section.get_attribute('id')}" for section in page.locator("main section[id]").all()]
     facts = page.locator(".key-figures > div")
-    expect(facts).to_have_count(4)
+    expect(facts).to_have_count(5)
+    expect(facts.last).to_contain_text(re.compile(r"Rank of those controlled[12]of 2; in 450 of 500 draws .*\. Data grade [A-D]"))
+    rank = facts.last.get_by_role("link").inner_text()
+    facts.last.get_by_role("link").click()
+    expect(page.locator("tr:target")).to_be_in_viewport()
+    expect(page.locator("tr:target")).to_contain_text(re.compile(rf"^\s*{rank}\s.*Fentanyl", re.DOTALL))
+    page.go_back()
     for n in range(4):
         name, shown = facts.nth(n).locator("dt").inner_text(), facts.nth(n).locator("dd").first
         number = shown.inner_text()

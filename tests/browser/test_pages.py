@@ -102,6 +102,8 @@ PAGES: dict[str, tuple[str | None, Callable[[Page, str], None]]] = {
     "new subscription": (AUTHORITY, _goto("/subscriptions/new?min_level=1&tlp_max=AMBER")),
     "contacts": (AUTHORITY, _goto("/contacts")),
     "coverage": (ANALYST, _goto("/coverage")),
+    "measures": (AUTHORITY, _goto("/measures")),
+    "second factor": (LAB, _goto("/account/second-factor")),
     "record a measure": (AUTHORITY, _goto("/measures/new")),
     "new notice": (ANALYST, _goto("/alerts/new")),
     "reports": (LAB, _goto("/reports")),
@@ -153,6 +155,10 @@ def _looked_at(site: str, visit: MakeVisit, name: str, looks: dict[int, str]) ->
         page.emulate_media(color_scheme=looks[width])  # type: ignore[arg-type]
         results = Axe().run(page)
         assert results.violations_count == 0, f"{name}, {looks[width]}, {width} px:\n{results.generate_report()}"
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 794, "height": 1123})  # A4
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0, f"{name} on paper"
+    expect(page.locator("nav.nav")).to_be_hidden()
     if name in ERRORS:
         seen.console = [text for text in seen.console if "status of 403" not in text]
     seen.assert_quiet()
@@ -176,24 +182,41 @@ def test_signing_in_by_keyboard_alone(site: str, visit: MakeVisit) -> None:
     seen.assert_quiet()
 
 
-def test_every_control_is_reached_by_tab_with_a_visible_ring(site: str, visit: MakeVisit) -> None:
-    seen = visit(site)
+CONTROLS = "a:visible, button:visible, input:visible, select:visible, summary:visible, textarea:visible"
+FOCUSED = """(() => {
+  const e = document.activeElement;
+  if (e === document.body) return null;
+  const style = getComputedStyle(e), box = e.getBoundingClientRect();
+  return {width: style.outlineWidth, style: style.outlineStyle, what: e.outerHTML.slice(0, 120),
+          left: box.left, right: box.right, top: box.top + scrollY, bottom: box.bottom + scrollY};
+})()"""
+
+
+@pytest.mark.parametrize(("name", "width"), [("inbox", 1280), ("explore", 390), ("substance", 1280), ("new subscription", 390)])
+def test_every_control_is_reached_by_tab_in_order_with_a_visible_ring(site: str, visit: MakeVisit, name: str, width: int) -> None:
+    """One after the other downwards, or to the right: never back up but into the next column."""
+    email, go = PAGES[name]
+    assert email
+    seen = visit(site, width=width)
     page = seen.open()
-    seen.sign_in(page, AUTHORITY)
-    page.goto(f"{site}/inbox")
-    controls = page.locator("a:visible, button:visible, input:visible, select:visible, summary:visible").count()
-    reached = 0
-    for _ in range(controls + 2):
+    seen.sign_in(page, email)
+    go(page, site)
+    page.locator("body").press("Home")
+    expect(page.locator("main h1")).to_have_count(1)
+    controls = page.locator(CONTROLS).count()
+    assert page.locator("[tabindex]:not([tabindex='0']):not([tabindex='-1'])").count() == 0
+    reached, before = 0, None
+    for _ in range(controls + 12):  # and the tables that can be scrolled
         page.keyboard.press("Tab")
-        state = page.evaluate(
-            "(() => { const e = document.activeElement; if (e === document.body) return null;"
-            " return {width: getComputedStyle(e).outlineWidth, style: getComputedStyle(e).outlineStyle}; })()"
-        )
+        state = page.evaluate(FOCUSED)
         if state is None:
             break
         reached += 1
-        assert state["style"] == "solid"
-        assert state["width"] == "3px"
+        assert (state["style"], state["width"]) == ("solid", "3px"), state["what"]
+        if before is not None:
+            down, right = state["bottom"] > before["top"], state["left"] >= before["right"] - 1
+            assert down or right, f"{before['what']}, then {state['what']}"
+        before = state
     assert reached >= controls
 
 
@@ -345,6 +368,7 @@ def test_the_preview_of_a_filter_is_the_list_and_a_test_tells_the_answer_as_text
     expect(page.get_by_text("shown only now")).to_be_visible()
     page.get_by_role("button", name="Send test").click()
     expect(page.get_by_text("The test is on its way")).to_be_visible()
+    _sound(page)
     page.goto(f"{fresh_site}/subscriptions")
     expect(page.get_by_text("Waits for its answer")).to_be_visible()
     seen.assert_quiet()

@@ -192,7 +192,11 @@ class ImportReject(Base):
 
 
 class Snapshot(Base):
-    """The facts of a ranking at a cut-off, kept so that any later reader gets the same numbers. Never changed."""
+    """The facts of a ranking at a cut-off, kept so that any later reader gets the same numbers. Never changed.
+
+    `ranks` is the ranking under the default weights: by id of the substance what `app.priorities.standing` reads. Empty for
+    snapshots that are older than the column.
+    """
 
     __tablename__ = "snapshot"
 
@@ -203,6 +207,7 @@ class Snapshot(Base):
     counts: Mapped[dict[str, Any]] = mapped_column(Json)
     facts: Mapped[bytes]  # the facts as JSON, compressed with zlib
     made_at: Mapped[datetime]
+    ranks: Mapped[dict[str, Any] | None] = mapped_column(Json)
 
     __table_args__ = (UniqueConstraint("cutoff", "labels"),)
 

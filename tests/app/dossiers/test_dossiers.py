@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
+import typst
+from PIL import Image
 from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from app.auth.permissions import Principal, Role
 from app.chemistry import Chemistry
 from app.context import AppContext
-from app.dossiers import keeping
+from app.dossiers import forms, keeping
 from app.dossiers.values import Facts, Table
 from app.dossiers.views import View
 from app.main import create_app
@@ -214,6 +217,19 @@ def test_the_worker_makes_it_and_it_can_be_taken_away(world: dict[str, Any]) -> 
         assert row is not None
         document = keeping.document_in(row)
         figures = keeping.figures_in(row)
+        # on paper nothing runs into the margins of 20 mm, and so off the page, and every heading is there
+        whole = forms.Whole(row=row, document=document, notes=(), base="http://x", records={})
+        pages = typst.compile(
+            forms.TEMPLATE.read_bytes(), format="png", ppi=36, sys_inputs={"dossier": json.dumps(forms._content(whole))}
+        )
+    assert isinstance(pages, list)
+    assert len(pages) > 3
+    margin = round(18 / 25.4 * 36)
+    for content in pages:
+        picture = Image.open(io.BytesIO(content)).convert("L")
+        width, height = picture.size
+        for side in ((0, 0, margin, height), (width - margin, 0, width, height)):
+            assert picture.crop(side).getextrema() == (255, 255)
     printed = [v for s in document.sections for b in s.blocks if isinstance(b, Facts | Table) for v in _values(b) if v.figure]
     assert all(v.figure in figures for v in printed)
 

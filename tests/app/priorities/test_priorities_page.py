@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from tests.app.web.test_substance_pages import address, key_figures
 from tests.factories import NOW, World
-from tests.site import client_of, close_site, fill, make_site, sign_in
+from tests.site import client_of, close_site, fill, make_site, signed_in
 
 KNOWN, UNKNOWN = 4, 8
 
@@ -25,15 +27,19 @@ def world(made: World) -> None:
             found = made.detection(labs[k % 3], substance, sampled_on=day, country=("DE", "FR", "MT")[(k + n) % 3])
         if n < KNOWN:
             made.case(found, role="sole_cause" if n else "incidental")
+    made.detection(labs[0], made.substance("Cutting agent", ordinary=True))
 
 
 @pytest.fixture(scope="module")
-def reviewer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    app = make_site(tmp_path_factory.mktemp("priorities"), fill_world=world)
-    client = client_of(app)
-    assert sign_in(client, "reviewer.ch@example.org").status_code == 303
-    yield client
-    close_site(app)
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
+    made = make_site(tmp_path_factory.mktemp("priorities"), fill_world=world)
+    yield made
+    close_site(made)
+
+
+@pytest.fixture(scope="module")
+def reviewer(app: FastAPI) -> TestClient:
+    return signed_in(app, "reviewer.ch@example.org")
 
 
 def main_of(text: str) -> str:
@@ -45,7 +51,7 @@ def main_of(text: str) -> str:
 def table(text: str, caption: str) -> list[list[str]]:
     """The rows of the ranking's table with this caption, as texts."""
     body = text.partition(f"<caption>{caption}")[2].partition("</table>")[0].partition("<tbody>")[2]
-    rows = re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL)
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", body, re.DOTALL)
     return [
         [
             re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", cell)).strip()
@@ -112,3 +118,56 @@ def test_what_is_under_control_is_ranked_in_a_table_of_its_own(reviewer: TestCli
     assert not free & bound
     assert {"2-Methylmethcathinone", "Rankine 0"} <= free
     assert [int(row[0]) for row in table(text, BOUND)] == [1, 2]
+
+
+def rank_on(text: str) -> tuple[str, str, str]:
+    """The key figure of the rank on a substance's page: its name, the figure and the note."""
+    found = re.search(r"<dt>(Rank[^<]*)</dt><dd>(.*?)</dd><dd class=\"note\">([^<]*)</dd>", text, re.DOTALL)
+    assert found
+    return found[1], re.sub(r"<[^>]+>", "", found[2]), found[3]
+
+
+def test_a_page_tells_the_stored_rank_and_leads_to_its_row(reviewer: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = reviewer.get("/priorities").text
+    text = text.replace(' <strong class="badge state">Exceeded by none</strong>', "")
+    tables = {"Rank": table(text, FREE), "Rank of those controlled": table(text, BOUND)}
+    monkeypatch.setattr("app.priorities.pages.SHOWN", 2)  # a row beyond the first ones is on the page that the rank leads to
+    with monkeypatch.context() as patch:
+        patch.setattr("app.priorities.snapshots.ranking_of", None)  # whoever ranks anything fails
+        pages = {row[2]: reviewer.get(address(reviewer, row[2])).text for rows in tables.values() for row in (rows[0], rows[-1])}
+    for name, rows in tables.items():
+        for rank, interval, substance, *rest in (rows[0], rows[-1]):
+            low, high = re.match(r"(\d+) to (\d+)", interval).groups()  # type: ignore[union-attr]
+            between = f"between {low} and {high}" if low != high else "the same"
+            note = f"of {len(rows)}; in 450 of 500 draws {between}. Data grade {rest[4]}"
+            assert rank_on(pages[substance]) == (name, rank, note)
+            (href,) = key_figures(pages[substance])[name][1]
+            where, _, anchor = href.partition("#")
+            answer = reviewer.get(where).text
+            row = answer.partition(f'<tr id="{anchor}">')[2].partition("</tr>")[0]
+            assert re.search(rf'<td class="num">{rank}</td>.*>{re.escape(substance)}</a>', row, re.DOTALL)
+            shown = len(table(answer, FREE))
+            assert (f"{len(rows) - shown} more in the CSV." in answer) == (name == "Rank")
+
+
+def test_a_page_says_why_a_substance_has_no_rank(reviewer: TestClient) -> None:
+    reviewer.get("/priorities")
+    no_rows = "no confirmed or probable detection up to 23 Nov 2026 in the rows that the ranking rests on"
+    for name, why in (("Opium", no_rows), ("Cutting agent", "an ordinary substance here")):
+        assert rank_on(reviewer.get(address(reviewer, name)).text) == ("Rank", "not ranked", why)
+
+
+def test_a_rank_is_told_to_whoever_may_read_the_ranking_of_its_own_rows(app: FastAPI, reviewer: TestClient) -> None:
+    """Before a snapshot there is none; a laboratory's rests on other rows than a reviewer's; the rest is told nothing."""
+    lab, partner, public = signed_in(app, "lab.de@example.org"), signed_in(app, "industry.gb@example.org"), client_of(app)
+    page = address(reviewer, "Rankine 3")
+    assert rank_on(lab.get(page).text) == ("Rank", "not ranked", "the first ranking is made in the night")
+    ranks = {}
+    for who, client in (("reviewer", reviewer), ("lab", lab)):
+        rows = {re.sub(" Exceeded by none$", "", row[2]): row for row in table(client.get("/priorities").text, FREE)}
+        ranks[who] = rank_on(client.get(page).text)[1]
+        assert ranks[who] == rows["Rankine 3"][0]
+    assert ranks["lab"] != ranks["reviewer"]  # harm cases are AMBER
+    for client in (partner, public):
+        assert client.get("/priorities").status_code in (303, 403)
+        assert not [name for name in key_figures(client.get(page).text) if name.startswith("Rank")]

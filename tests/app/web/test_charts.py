@@ -19,7 +19,7 @@ from app.web import charts, maps
 from app.web.places import country_name
 from app.web.templating import month as written_month
 from tests.app.web.test_substance_pages import address
-from tests.factories import World
+from tests.factories import World, match
 from tests.site import client_of, close_site, make_site
 
 # who, and which page; a text without a slash is a substance to look for
@@ -136,14 +136,42 @@ def test_what_is_drawn_is_what_the_table_says(
             assert (by_name[country][0] == "s" and by_name[country][1:].isdigit()) == (number not in looks)
 
 
+def test_every_other_drawing_has_as_many_points_as_its_table_has_rows(
+    as_role: dict[str, TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First months, ranks, the front and the lines of the explorer; bars and maps are above."""
+    dots, ranks, front, lines = (recorded(monkeypatch, name) for name in ("month_dots", "intervals", "pareto", "month_lines"))
+
+    def table(path: str, id: str) -> list[list[str]]:
+        (found,) = (figure for figure in figures(page_of(as_role["reviewer"], path)) if f'id="{id}"' in figure)
+        return rows_of(found)
+
+    rows = table("4-FF", "first-seen")
+    assert len(rows) > 1
+    assert [(country, written_month(month)) for country, month in dots[0]] == [tuple(row) for row in rows]
+    rows = table("/priorities", "rank-intervals")
+    assert [[name, *map(str, numbers)] for name, *numbers in ranks[0]] == [row[:4] for row in rows]
+    rows = table("/priorities", "pareto")
+    assert [[name, f"{x:.1f}", f"{y:.1f}"] for name, x, y, _ in front[0]] == [[*row[:2], row[2].split(" ")[0]] for row in rows]
+    rows = table("/explore?period=36&split=country", "explore")
+    drawn = [
+        sorted((written_month(month), "[x] no data" if n is None else f"{n:,.0f}") for month, n, *_ in line.points)
+        for line in lines[0]
+    ]
+    assert len(drawn) > 1
+    assert sorted(drawn) == sorted(sorted((row[0], row[n]) for row in rows) for n in range(1, len(rows[0])))
+
+
 def _filled(hidden: int) -> Callable[[World], None]:
     """A world in which one month and one country of a substance has so few detections that the public may not have the number."""
 
     def fill(world: World) -> None:
         lab, other = world.organisation("lab", "DE", name="Lab one"), world.organisation("lab", "FR", name="Lab two")
         world.person(lab)
-        substance = world.substance("Maskedine", smiles="CNC(C)C(=O)c1ccccc1C", group="synthetic_cathinone")
-        for org, month, n in ((lab, 5, 9), (lab, 6, 8), (other, 7, 11), (lab, 8, 12), (other, 9, hidden)):
+        control = match(entry="Maskedine") | {"effective_from": "2026-06-15"}
+        substance = world.substance("Maskedine", smiles="CNC(C)C(=O)c1ccccc1C", group="synthetic_cathinone", matches=(control,))
+        found = ((lab, 3, 7), (lab, 4, 6), (lab, 5, 9), (lab, 6, 8), (other, 7, 11), (lab, 8, 12), (other, 9, hidden))
+        for org, month, n in found:
             for _ in range(n):
                 world.detection(org, substance, sampled_on=date(2026, month, 10), country=org.country, tlp="CLEAR")
 
@@ -161,13 +189,18 @@ def test_a_hidden_number_changes_nothing_that_the_public_can_get(tmp_path: Path)
         client = client_of(app)
         page = address(client, "Maskedine")
         paths = ["/", "/substances", "/substances?sort=-detections", page]
-        paths += [f"{page}/detections-by-{which}.{kind}" for which in ("month", "country", "map") for kind in ("csv", "svg")]
+        paths += [
+            f"{page}/detections-by-{which}.{kind}"
+            for which in ("month", "country", "map", "before-after")
+            for kind in ("csv", "svg")
+        ]
         answers = {path.replace(page, "/SUBSTANCE"): client.get(path) for path in paths}
         assert {answer.status_code for answer in answers.values()} == {200}
         told.append({path: re.sub(r"[0-9A-HJKMNP-TV-Z]{26}", "ID", answer.text) for path, answer in answers.items()})
         whole.append(told[-1]["/SUBSTANCE"])
         close_site(app)
     assert "[c] masked" in whole[0]
+    assert 'id="before-after"' in whole[0]
     for path in told[0]:
         assert told[0][path] == told[1][path], path
 
