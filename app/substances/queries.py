@@ -7,8 +7,8 @@ unless said otherwise.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -313,28 +313,45 @@ def unpublished(session: Session, principal: Principal | None, groups: Sequence[
     """Of these connectivity groups those whose count of the last 12 months a masked reader may not have.
 
     That is so where a month of it is hidden in the substance's own table: the count less the months shown would be that month.
-    One query.
+    The countries are counted only of those where it depends on them. Three queries.
     """
     period = months_back(now, PERIOD)
-    group = func.coalesce(Substance.connectivity, Substance.id)
-    members = select(Substance.id).where(group.in_(groups))
-    found = counts(principal, ("substance_id", "month", "country"), Cut(substances=members, months=(period[0], period[-1])))
-    cells_of = found.subquery()
-    rows = session.execute(
-        select(group, cells_of.c.month, cells_of.c.country, cells_of.c.n).join(Substance, Substance.id == cells_of.c.substance_id)
-    )
-    months: dict[str, Counter[str]] = defaultdict(Counter)
-    countries: dict[str, Counter[str]] = defaultdict(Counter)
-    for key, month, country, n in rows:
-        months[key][month] += n
-        countries[key][country] += n
+    cut = Cut(months=(period[0], period[-1]))
+    group_of = {
+        row[0]: row[1]
+        for row in session.execute(
+            select(Substance.id, func.coalesce(Substance.connectivity, Substance.id)).where(
+                func.coalesce(Substance.connectivity, Substance.id).in_(groups)
+            )
+        )
+    }
     lately = set(period[-12:])
-    hidden = set()
-    for key in months:
-        table = suppress(months[key], countries[key])[0]
-        if any(cell == MASKED for month, cell in table.items() if month in lately):
+
+    def is_hidden(months: Mapping[str, int], countries: Mapping[str, int]) -> bool:
+        return any(cell == MASKED for month, cell in suppress(months, countries)[0].items() if month in lately)
+
+    hidden, depends = set(), {}
+    for key, months in _grouped(session, principal, group_of, "month", cut).items():
+        if is_hidden(months, {}):
+            hidden.add(key)
+        elif is_hidden(months, {"": 1}):  # as soon as any country is
+            depends[key] = months
+    open_ones = {substance: group for substance, group in group_of.items() if group in depends}
+    for key, countries in _grouped(session, principal, open_ones, "country", cut).items():
+        if is_hidden(depends[key], countries):
             hidden.add(key)
     return frozenset(hidden)
+
+
+def _grouped(
+    session: Session, principal: Principal | None, group_of: Mapping[str, str], column: str, cut: Cut
+) -> dict[str, dict[str, int]]:
+    """Counts of connectivity groups by a column, in its order. One query."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    rows = session.execute(counts(principal, ("substance_id", column), replace(cut, substances=sorted(group_of))))
+    for substance, value, n in sorted(tuple(row) for row in rows):
+        found[group_of[substance]][value] += n
+    return {group: dict(sorted(table.items())) for group, table in found.items()}
 
 
 def _part(total: Cell, n: int, *, hide: bool) -> Cell:
