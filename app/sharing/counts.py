@@ -165,7 +165,7 @@ _KEPT = (
 
 
 def first_months(session: Session, reader: Principal | None, substances: Sequence[str], cut: Cut) -> dict[tuple[str, str], str]:
-    """The first month of each pair of a substance and a country within the cut's months, confidences and relations.
+    """The first month of each pair of a substance and a country within the cut's months, countries, confidences and relations.
 
     Each pair is looked for by itself, so that the answer takes as long for a million detections as for a few thousand.
     Where lines are not folded yet the substances in them are counted instead. Three queries.
@@ -178,7 +178,11 @@ def first_months(session: Session, reader: Principal | None, substances: Sequenc
     months = cut.months or ("", LAST)
     places = (
         select(ReportingMonth.country)
-        .where(ReportingMonth.month >= months[0], ReportingMonth.month <= months[1])
+        .where(
+            ReportingMonth.month >= months[0],
+            ReportingMonth.month <= months[1],
+            *([] if cut.countries is None else [ReportingMonth.country.in_(cut.countries)]),
+        )
         .distinct()
         .subquery()
     )

@@ -246,27 +246,68 @@ def detections_of(
     )
 
 
-def detections_by_month(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodCells:
+    """What a series by month and a count by country are made of: the months, and (sender, country, month, confidence, count)
+    of the parents that are confirmed or probable; and of which months and countries any report is known.
+    """
+
+    period: tuple[str, ...]
+    cells: tuple[tuple[str, str, str, str, int], ...]
+    reporting: frozenset[tuple[str, str]]
+
+    def by(self, column: int) -> dict[str, int]:
+        """Counts by country (1) or month (2), in its order."""
+        found: Counter[str] = Counter()
+        for cell in self.cells:
+            found[str(cell[column])] += cell[4]
+        return dict(sorted(found.items()))
+
+    def by_laboratory(self) -> dict[tuple[str, str], int]:
+        """Counts by sender and month."""
+        found: Counter[tuple[str, str]] = Counter()
+        for org_id, _, month, _, n in self.cells:
+            found[org_id, month] += n
+        return dict(found)
+
+
+def period_cells(
     session: Session, principal: Principal | None, substance_ids: Sequence[str], *, now: datetime, months: int = PERIOD
-) -> MonthSeries:
-    """Counts by month of the sample, confirmed and probable. Three queries."""
+) -> PeriodCells:
+    """Two queries."""
     period = months_back(now, months)
     cut = Cut(substances=substance_ids, months=(period[0], period[-1]))
-    rows = session.execute(counts(principal, ("month", "confidence", "org_id"), cut)).all()
+    rows = session.execute(counts(principal, ("org_id", "country", "month", "confidence"), cut))
+    cells = tuple((str(org), str(country), str(month), str(grade), int(n)) for org, country, month, grade, n in rows)
+    anything = Cut(months=(period[0], LAST_MONTH), confidences=None, relations=None)
+    reporting = session.execute(counts(principal, ("month", "country"), anything))
+    return PeriodCells(period=period, cells=cells, reporting=frozenset((month, country) for month, country, _ in reporting))
+
+
+def detections_by_month(
+    session: Session,
+    principal: Principal | None,
+    substance_ids: Sequence[str],
+    *,
+    now: datetime,
+    months: int = PERIOD,
+    known: PeriodCells | None = None,
+) -> MonthSeries:
+    """Counts by month of the sample, confirmed and probable. Three queries; one where the cells are `known`."""
+    found = known or period_cells(session, principal, substance_ids, now=now, months=months)
+    period = found.period
     by_month: Counter[str] = Counter()
     split: Counter[tuple[str, str]] = Counter()
     by_laboratory: dict[str, Counter[str]] = defaultdict(Counter)
-    for month, confidence, org_id, n in rows:
+    for org_id, _, month, confidence, n in found.cells:
         by_month[month] += n
         split[month, confidence] += n
         by_laboratory[org_id][month] += n
 
     mask = masks_detections(principal)
-    reporting = _reporting(session, principal, "month", period[0])
-    known = {month: by_month[month] for month in period if month in reporting}
-    totals = cells(known, mask=False)
-    if mask:
-        totals = suppress(known, _by_country(session, principal, substance_ids, period))[0]
+    reporting = {month for month, _ in found.reporting}
+    reported = {month: by_month[month] for month in period if month in reporting}
+    totals = suppress(reported, found.by(1))[0] if mask else cells(reported, mask=False)
     arriving = _arriving(session, principal, substance_ids, period, now)
     points = []
     for month in period:
@@ -284,29 +325,10 @@ def detections_by_month(
         )
     full = period[-25:-1]
     panel = tuple(
-        LaboratoryYears(before=sum(found[m] for m in full[:12]), last=sum(found[m] for m in full[12:]))
-        for found in by_laboratory.values()
+        LaboratoryYears(before=sum(one[m] for m in full[:12]), last=sum(one[m] for m in full[12:]))
+        for one in by_laboratory.values()
     )
     return MonthSeries(points=tuple(points), total=total_of(totals), laboratories=len(by_laboratory), panel=panel, masked=mask)
-
-
-def _by_country(
-    session: Session, principal: Principal | None, substance_ids: Sequence[str], period: Sequence[str]
-) -> dict[str, int]:
-    return _counts(session, principal, substance_ids, period, "country")
-
-
-def _by_month(
-    session: Session, principal: Principal | None, substance_ids: Sequence[str], period: Sequence[str]
-) -> dict[str, int]:
-    return _counts(session, principal, substance_ids, period, "month")
-
-
-def _counts(
-    session: Session, principal: Principal | None, substance_ids: Sequence[str], period: Sequence[str], column: str
-) -> dict[str, int]:
-    cut = Cut(substances=substance_ids, months=(period[0], period[-1]))
-    return {row[0]: row[1] for row in session.execute(counts(principal, (column,), cut))}
 
 
 def unpublished(session: Session, principal: Principal | None, groups: Sequence[str], *, now: datetime) -> frozenset[str]:
@@ -361,12 +383,6 @@ def _part(total: Cell, n: int, *, hide: bool) -> Cell:
     return MASKED if hide else counted(n)
 
 
-def _reporting(session: Session, principal: Principal | None, column: str, since: str) -> frozenset[str]:
-    """Months or countries of which any report is known, also of what was not resolved: else a count is not zero but no data."""
-    cut = Cut(months=(since, LAST_MONTH), confidences=None, relations=None)
-    return frozenset(session.scalars(counts(principal, (column,), cut)))
-
-
 def _arriving(
     session: Session, principal: Principal | None, substance_ids: Sequence[str], period: Sequence[str], now: datetime
 ) -> frozenset[str]:
@@ -395,23 +411,25 @@ def _arriving(
 
 
 def detections_by_country(
-    session: Session, principal: Principal | None, substance_ids: Sequence[str], *, now: datetime, months: int = PERIOD
+    session: Session,
+    principal: Principal | None,
+    substance_ids: Sequence[str],
+    *,
+    now: datetime,
+    months: int = PERIOD,
+    known: PeriodCells | None = None,
 ) -> CountryCounts:
-    """Counts by country of the sample, confirmed and probable. Two queries."""
-    period = months_back(now, months)
-    cut = Cut(substances=substance_ids, months=(period[0], period[-1]))
-    numbers: Counter[str] = Counter()
+    """Counts by country of the sample, confirmed and probable. Two queries; none where the cells are `known`."""
+    base = known or period_cells(session, principal, substance_ids, now=now, months=months)
     parts: Counter[tuple[str, str]] = Counter()
     months_of: dict[str, set[str]] = defaultdict(set)
-    for country, month, confidence, n in session.execute(counts(principal, ("country", "month", "confidence"), cut)):
-        numbers[country] += n
+    for _, country, month, confidence, n in base.cells:
         parts[country, confidence] += n
         months_of[country].add(month)
-    reporting = _reporting(session, principal, "country", period[0])
+    reporting = {country for _, country in base.reporting}
     mask = masks_detections(principal)
-    found = cells(numbers, mask=False)
-    if mask:
-        found = suppress(numbers, _by_month(session, principal, substance_ids, period))[0]
+    numbers = base.by(1)
+    found = suppress(numbers, base.by(2))[0] if mask else cells(numbers, mask=False)
     listed = [
         CountryCount(
             country=country,
