@@ -68,7 +68,6 @@ class Cut:
         return found
 
 
-LAST = "9999-12"
 _COLUMN = {
     "substances": "substance_id",
     "months": "month",
@@ -175,17 +174,8 @@ def first_months(session: Session, reader: Principal | None, substances: Sequenc
     delta = DetectionDelta.substance_id
     pending = set(session.scalars(select(delta).where(delta.in_(substances)).distinct()))
     settled = [one for one in substances if one not in pending]
-    months = cut.months or ("", LAST)
-    places = (
-        select(ReportingMonth.country)
-        .where(
-            ReportingMonth.month >= months[0],
-            ReportingMonth.month <= months[1],
-            *([] if cut.countries is None else [ReportingMonth.country.in_(cut.countries)]),
-        )
-        .distinct()
-        .subquery()
-    )
+    anywhere = Cut(months=cut.months, countries=cut.countries, confidences=None, relations=None)
+    places = counts(reader, ("country",), anywhere).subquery()
     wanted = select(Substance.id, places.c.country).join(places, literal(True)).where(Substance.id.in_(settled)).subquery()
     there = _first_month(wanted.c.id, wanted.c.country, reader, cut)
     rows = session.execute(select(wanted.c.id, wanted.c.country, there)).all()

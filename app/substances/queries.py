@@ -234,18 +234,6 @@ def substance_detail(session: Session, principal: Principal | None, substance_id
     )
 
 
-def detections_of(
-    principal: Principal | None, substance_ids: Sequence[str], *, confidences: Sequence[str] = SHOWN_CONFIDENCES
-) -> ColumnElement[bool]:
-    """The detections that count for these substances and this reader."""
-    return and_(
-        Detection.substance_id.in_(substance_ids),
-        Detection.relation == "parent",
-        Detection.confidence.in_(confidences),
-        readable_detections(principal),
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeriodCells:
     """What a series by month and a count by country are made of: the months, and (sender, country, month, confidence, count)
@@ -282,6 +270,21 @@ def period_cells(
     anything = Cut(months=(period[0], LAST_MONTH), confidences=None, relations=None)
     reporting = session.execute(counts(principal, ("month", "country"), anything))
     return PeriodCells(period=period, cells=cells, reporting=frozenset((month, country) for month, country, _ in reporting))
+
+
+def newest_of(principal: Principal | None, substance_ids: Sequence[str]) -> tuple[ColumnElement[bool], tuple[Any, ...]]:
+    """The detections that count for these substances and this reader, confirmed or probable, and an order from the newest
+    received: for a list that is cut short.
+
+    A single substance is asked for as a range and ordered by: else a planner looks for a common one's newest rows among all rows.
+    """
+    order: tuple[Any, ...] = (Detection.received_at.desc(), Detection.id.desc())
+    wanted: ColumnElement[bool] = Detection.substance_id.in_(substance_ids)
+    if len(substance_ids) == 1:
+        wanted = Detection.substance_id.between(substance_ids[0], substance_ids[0])
+        order = (Detection.substance_id.desc(), *order)
+    shown = and_(Detection.relation == "parent", Detection.confidence.in_(SHOWN_CONFIDENCES), readable_detections(principal))
+    return and_(wanted, shown), order
 
 
 def detections_by_month(
@@ -390,13 +393,13 @@ def _arriving(
 
     With fewer than 30 earlier detections only the running month counts as unfinished.
     """
-    wanted = detections_of(principal, substance_ids)
+    wanted, order = newest_of(principal, substance_ids)
     if len(substance_ids) > FEW_MEMBERS:  # of a whole class: as long as anything takes
         wanted = readable_detections(principal)
     rows = session.execute(
         select(Detection.sampled_on, Detection.received_at)
         .where(wanted, Detection.received_at >= now - timedelta(days=730))
-        .order_by(Detection.received_at.desc())
+        .order_by(*order)
         .limit(MOST_LAGS)
     ).all()
     lags = sorted((received.date() - sampled).days for sampled, received in rows)
