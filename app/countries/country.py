@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,11 +16,11 @@ from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal, Role
 from app.persistence.models import ActivityReport, Detection, HarmCase, Measure, Organisation, Report, Substance
-from app.sharing.counts import Cut, counts
+from app.sharing.counts import Cut, counts, first_months
 from app.sharing.masking import NO_DATA, Total, counted
 from app.sharing.rows import readable_cases, readable_detections
 from app.statements.service import current, readable
-from app.substances.queries import LaboratoryYears, MonthPoint, MonthSeries, months_back
+from app.substances.queries import LAST_MONTH, LaboratoryYears, MonthPoint, MonthSeries, months_back
 
 MONTHS = 24
 MOST = 15
@@ -57,7 +57,7 @@ class Country:
 
 
 def country_of(session: Session, reader: Principal, code: str, *, now: datetime) -> Country:
-    """Nine queries at most, whatever the number of rows."""
+    """Twelve queries at most, whatever the number of rows."""
     months = months_back(now, MONTHS)
     cells = session.execute(
         counts(reader, ("month", "confidence", "org_id"), Cut(countries=(code,), months=(months[0], months[-1])))
@@ -104,21 +104,20 @@ def _series(cells: Sequence[Any], months: tuple[str, ...]) -> MonthSeries:
 
 
 def _substances(session: Session, reader: Principal, code: str, months: tuple[str, ...]) -> list[Found]:
-    first: dict[str, str] = {}
-    lately: Counter[str] = Counter()
-    for substance, month, n in session.execute(counts(reader, ("substance_id", "month"), Cut(countries=(code,)))):
-        if substance:
-            first[substance] = min(first.get(substance, month), month)
-            if month >= months[-12]:
-                lately[substance] += n
+    """What was ever found in the country, in no order. Five queries at most."""
     rows = session.execute(
         select(Substance.id, Substance.name, Substance.chemical_group, Substance.legal_status).where(
-            Substance.id.in_(first), Substance.ordinary.is_(False), Substance.merged_into.is_(None)
+            Substance.ordinary.is_(False), Substance.merged_into.is_(None)
         )
-    )
+    ).all()
+    here = Cut(countries=(code,))
+    first = {key: month for (key, _), month in first_months(session, reader, [row.id for row in rows], here).items()}
+    numbers = counts(reader, ("substance_id",), replace(here, months=(months[-12], LAST_MONTH)))
+    lately = {str(key): int(n) for key, n in session.execute(numbers)}
     return [
-        Found(id=key, name=name, group=group, status=status, detections=lately[key], first_month=first[key])
+        Found(id=key, name=name, group=group, status=status, detections=lately.get(key, 0), first_month=first[key])
         for key, name, group, status in rows
+        if key in first
     ]
 
 

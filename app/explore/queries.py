@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal
@@ -86,17 +86,17 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A question with its substances looked up: names by id, and the members of their connectivity groups as a select."""
+    """A question with its substances looked up: names by id, and the members of their connectivity groups or of the class."""
 
     question: Question
     names: Mapping[str, str]
-    members: tuple[str, ...] | Select[str] | None
+    members: tuple[str, ...] | None
 
 
 def look_up(session: Session, reader: Principal, question: Question) -> Asked:
     """Ids that do not exist for the reader are left out, and named so. Two queries at most."""
     names: dict[str, str] = {}
-    members: tuple[str, ...] | Select[str] | None = None
+    members: tuple[str, ...] | None = None
     if question.substances:
         found = session.execute(
             select(Substance.id, Substance.name, Substance.connectivity).where(
@@ -108,7 +108,9 @@ def look_up(session: Session, reader: Principal, question: Question) -> Asked:
         others = session.scalars(select(Substance.id).where(Substance.connectivity.in_(groups))) if groups else ()
         members = tuple(sorted({*names, *others}))
     elif question.group:
-        members = select(Substance.id).where(Substance.chemical_group == question.group, Substance.ordinary.is_(False))
+        # named one by one: a planner would read the cells of all substances to join them
+        of_class = select(Substance.id).where(Substance.chemical_group == question.group, Substance.ordinary.is_(False))
+        members = tuple(session.scalars(of_class.order_by(Substance.id)))
     return Asked(question=question, names=names, members=members)
 
 
@@ -133,18 +135,11 @@ def answer(session: Session, reader: Principal, asked: Asked, *, now: datetime) 
     months = question.months(now)
     cut = cut_of(asked, months)
     mask = masks_detections(reader)
+    base = _base(session, reader, question, cut)
     places: Counter[str] = Counter()
-    by_place: Counter[tuple[str, str]] = Counter()
-    laboratories: dict[str, Counter[str]] = defaultdict(Counter)
-    by_series: Counter[tuple[str, str]] = Counter()
-    for org, country, month, confidence, n in session.execute(counts(reader, ("org_id", "country", "month", "confidence"), cut)):
+    for (country, _), n in base.places.items():
         places[country] += n
-        by_place[country, month] += n
-        laboratories[org][month] += n
-        by_series[{Split.COUNTRY: country, Split.REGION: region_of(country)}.get(question.split, confidence), month] += n
-    names: Callable[[str], str] = _NAMES.get(question.split, words.CONFIDENCE.__getitem__)
-    if question.split in (Split.CONTEXT, Split.GROUP, Split.SUBSTANCE):
-        by_series, names = _by_series(session, reader, question, cut)
+    by_series, names = _by_series(session, reader, question, cut, base)
     totals: Counter[str] = Counter()
     for (key, _), n in by_series.items():
         totals[key] += n
@@ -158,14 +153,14 @@ def answer(session: Session, reader: Principal, asked: Asked, *, now: datetime) 
     for month, country, _ in session.execute(counts(reader, ("month", "country"), anything)):
         reported.add(month)
         reporting[country].add(month)
-    rates, place_rates, stating = _rates(session, reader, question, cut, months)
+    rates, place_rates, stating = _rates(session, reader, question, cut, months, base.tested)
     kept = shown[:MOST_SERIES]
     tables = [{month: by_series.get((key, month), 0) for month in months if month in reported} for key in kept]
     atlas: tuple[Panel, ...] = ()
     if question.view is View.MAPS and question.split in _PARTED:
         atlas = _panels_of_series(session, reader, question, cut, [(key, names(key)) for key in kept], frozenset(reporting))
     elif question.view is View.MAPS:
-        atlas = _panels_of_time(months, by_place, reporting)
+        atlas = _panels_of_time(months, base.places, reporting)
     masked = suppress(*tables, places) if mask else [cells(t, mask=False) for t in (*tables, places)]
     return Frame(
         months=months,
@@ -184,12 +179,44 @@ def answer(session: Session, reader: Principal, asked: Asked, *, now: datetime) 
         place_rates=place_rates,
         reporting=tuple(sorted(reporting)),
         total=sum(totals.values()),
-        laboratories=len(laboratories),
-        stating=len(stating & set(laboratories)),
-        panel=tuple((sum(found[m] for m in full[:12]), sum(found[m] for m in full[12:])) for found in laboratories.values()),
+        laboratories=len(base.laboratories),
+        stating=len(stating & set(base.laboratories)),
+        panel=tuple((sum(found[m] for m in full[:12]), sum(found[m] for m in full[12:])) for found in base.laboratories.values()),
         masked=mask,
         atlas=atlas,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What is counted whatever the split: by country and month, by laboratory and month, by confidence and month; `tested` is by
+    laboratory, country and month, for a rate.
+    """
+
+    places: Counter[tuple[str, str]]
+    laboratories: dict[str, Counter[str]]
+    grades: Counter[tuple[str, str]]
+    tested: Counter[tuple[str, str, str]]
+
+
+def _base(session: Session, reader: Principal, question: Question, cut: Cut) -> _Base:
+    """Over everything two small tables are asked, else the cells are read once for all four. Two queries at most."""
+    base = _Base(Counter(), defaultdict(Counter), Counter(), Counter())
+    whole = cut.substances is None and cut.contexts is None and cut.countries is None
+    if whole and question.measure is not Measure.RATE:
+        for country, month, confidence, n in session.execute(counts(reader, ("country", "month", "confidence"), cut)):
+            base.places[country, month] += n
+            base.grades[confidence, month] += n
+        for org, month, n in session.execute(counts(reader, ("org_id", "month"), cut)):
+            base.laboratories[org][month] = n
+        return base
+    cells_of = counts(reader, ("org_id", "country", "month", "confidence"), cut)
+    for org, country, month, confidence, n in session.execute(cells_of):
+        base.places[country, month] += n
+        base.laboratories[org][month] += n
+        base.grades[confidence, month] += n
+        base.tested[org, country, month] += n
+    return base
 
 
 _PARTED = frozenset({Split.CONTEXT, Split.GROUP, Split.SUBSTANCE})
@@ -240,10 +267,16 @@ def _panels_of_series(
 
 
 def _by_series(
-    session: Session, reader: Principal, question: Question, cut: Cut
+    session: Session, reader: Principal, question: Question, cut: Cut, base: _Base
 ) -> tuple[Counter[tuple[str, str]], Callable[[str], str]]:
-    """Counts by context, chemical group or substance, and month; and what such a series is called."""
+    """Counts by what the question is split by and month; and what such a series is called. One query at most."""
     found: Counter[tuple[str, str]] = Counter()
+    if question.split in (Split.COUNTRY, Split.REGION):
+        for (country, month), n in base.places.items():
+            found[region_of(country) if question.split is Split.REGION else country, month] += n
+        return found, str if question.split is Split.REGION else country_name
+    if question.split in (Split.NONE, Split.CONFIDENCE):
+        return base.grades, words.CONFIDENCE.__getitem__
     if question.split is Split.CONTEXT:
         for context, month, n in session.execute(counts(reader, ("context", "month"), cut)):
             found[context, month] += n
@@ -264,11 +297,13 @@ def _by_series(
     return found, named.__getitem__ if question.split is Split.SUBSTANCE else words.CHEMICAL_GROUPS.__getitem__
 
 
-_NAMES: dict[Split, Callable[[str], str]] = {Split.COUNTRY: country_name, Split.REGION: str}
-
-
 def _rates(
-    session: Session, reader: Principal, question: Question, cut: Cut, months: tuple[str, ...]
+    session: Session,
+    reader: Principal,
+    question: Question,
+    cut: Cut,
+    months: tuple[str, ...],
+    found: Mapping[tuple[str, str, str], int],
 ) -> tuple[dict[str, dict[str, RatePoint]], dict[str, RatePoint], set[str]]:
     """Rates by series and month and by country, and who stated tests: over exactly the laboratories, countries and months stated.
 
@@ -279,7 +314,6 @@ def _rates(
         return {}, {}, set()
     tests = stated_tests(session, reader, months, contexts=question.contexts)
     stated = {key: n for key, n in tests.items() if cut.countries is None or key[1] in cut.countries}
-    found = {tuple(row[:3]): row[3] for row in session.execute(counts(reader, ("org_id", "country", "month"), cut))}
     pairs: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
     for (org, country, month), n in stated.items():
         for key in (("", month), (country, month), (country, "")):

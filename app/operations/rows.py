@@ -12,13 +12,12 @@ from typing import Any
 from sqlalchemy import Connection, Date, LargeBinary, String, Table, select
 
 from app.persistence.base import Base, UtcDateTime
+from app.persistence.rollups import SHAPES
 
 # who is signed in or failed to be is not carried over: everybody signs in again
 SIGN_INS = frozenset({"web_session", "sign_in_failure"})
 # follow from the detections: made anew as these are restored
-COUNTS = frozenset(
-    {"detection_delta", "detection_cell", "detection_presence", "substance_month", "place_month", "reporting_month"}
-)
+COUNTS = frozenset({"detection_delta", *SHAPES})
 LEFT_OUT = SIGN_INS | COUNTS
 FETCH = 500
 

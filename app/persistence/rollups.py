@@ -10,23 +10,39 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from app.persistence.models import DetectionCell, DetectionDelta, DetectionPresence, PlaceMonth, ReportingMonth, SubstanceMonth
+from app.persistence.models import (
+    CountryMonth,
+    DetectionCell,
+    DetectionDelta,
+    DetectionPresence,
+    LaboratoryMonth,
+    OpenMonth,
+    PlaceMonth,
+    ReportingMonth,
+    ShownMonth,
+    SubstanceMonth,
+)
 from app.persistence.models.rollups import KEY
 from app.persistence.session import Database
 
 FOLD_LOCK = 0x6E707301  # of PostgreSQL's advisory locks: one folds at a time
 _OPEN = "NOT test AND tlp <> 'RED'"
+_PARENTS = f"{_OPEN} AND relation = 'parent'"
 
 # the tables of counts: their columns, and the condition on a line to enter
 SHAPES: dict[str, tuple[tuple[str, ...], str]] = {
-    DetectionCell.__tablename__: (KEY, "true"),
-    DetectionPresence.__tablename__: (tuple(c.name for c in DetectionPresence.__table__.primary_key), "true"),
-    SubstanceMonth.__tablename__: (
-        tuple(c.name for c in SubstanceMonth.__table__.primary_key),
-        _OPEN,
-    ),
-    PlaceMonth.__tablename__: (tuple(c.name for c in PlaceMonth.__table__.primary_key), "true"),
-    ReportingMonth.__tablename__: (tuple(c.name for c in ReportingMonth.__table__.primary_key), "true"),
+    table.__tablename__: (tuple(column.name for column in table.__table__.primary_key), condition)
+    for table, condition in (
+        (DetectionCell, "true"),
+        (DetectionPresence, "true"),
+        (SubstanceMonth, _OPEN),
+        (ShownMonth, f"{_PARENTS} AND confidence IN ('confirmed', 'probable')"),
+        (CountryMonth, _PARENTS),
+        (LaboratoryMonth, _PARENTS),
+        (OpenMonth, _OPEN),
+        (PlaceMonth, "true"),
+        (ReportingMonth, "true"),
+    )
 }
 _DELTA = DetectionDelta.__tablename__
 _STANDS_FOR = {

@@ -24,6 +24,7 @@ from app.substances.queries import (
     cases_of,
     detections_by_country,
     detections_by_month,
+    period_cells,
     substance_detail,
 )
 from app.substances.search import search_substances
@@ -78,8 +79,15 @@ def compare(
                 details.append(detail)
             else:
                 unknown.append(one)
-        series = [detections_by_month(session, reader, detail.members, now=now) for detail in details]
-        places = [detections_by_country(session, reader, detail.members, now=now) for detail in details]
+        known = [period_cells(session, reader, detail.members, now=now) for detail in details]
+        series = [
+            detections_by_month(session, reader, one.members, now=now, known=cells)
+            for one, cells in zip(details, known, strict=True)
+        ]
+        places = [
+            detections_by_country(session, reader, one.members, now=now, known=cells)
+            for one, cells in zip(details, known, strict=True)
+        ]
         deaths = [cases_of(session, reader, detail.members) for detail in details]
         crumbs = (Crumb(text="Overview", href="/"), Crumb(text="Priorities", href="/priorities"))
         frame = build_frame(request, context, session, viewer, title="Compare substances", crumbs=crumbs)

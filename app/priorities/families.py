@@ -26,6 +26,7 @@ from app.substances.queries import (
     detections_by_month,
     existing_substances,
     months_back,
+    period_cells,
 )
 from app.web import words
 from app.web.frame import Crumb, build_frame
@@ -71,9 +72,10 @@ def family(
         firsts = {key: month for key, month in first_month_of(session, reader).items() if key in names}
         by_month = world = None
         if firsts:
-            series = detections_by_month(session, reader, list(names), now=now)
+            known = period_cells(session, reader, list(names), now=now)
+            series = detections_by_month(session, reader, list(names), now=now, known=known)
             by_month = month_figure(name, series, base=None)
-            places = detections_by_country(session, reader, list(names), now=now)
+            places = detections_by_country(session, reader, list(names), now=now, known=known)
             values = {row.country: float(row.total.n) for row in places.rows if row.total.n is not None}
             values |= dict.fromkeys(places.silent, 0.0)
             world = country_map(

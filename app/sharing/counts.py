@@ -27,11 +27,15 @@ from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal
 from app.persistence.models import (
+    CountryMonth,
     DetectionCell,
     DetectionDelta,
     DetectionPresence,
+    LaboratoryMonth,
+    OpenMonth,
     PlaceMonth,
     ReportingMonth,
+    ShownMonth,
     Substance,
     SubstanceMonth,
 )
@@ -64,7 +68,6 @@ class Cut:
         return found
 
 
-LAST = "9999-12"
 _COLUMN = {
     "substances": "substance_id",
     "months": "month",
@@ -99,23 +102,69 @@ def counts_of_labels(labels: Sequence[str], by: Sequence[str], cut: Cut) -> Sele
 
 def cells_of(reader: Principal | None, by: Sequence[str], cut: Cut) -> Subquery:
     """The parts of these counts, several a cell: to be summed, where what is summed may be left out at zero."""
-    wanted = {*by, *cut.columns()}
-    table = _smallest(wanted)
+    kept = next(kept for kept in _KEPT if kept.answers(by, cut))
 
-    def part(source: Any, rule: ColumnElement[bool]) -> Select[Any]:
-        return select(*(getattr(source, name) for name in by), source.n).where(rule, *cut.conditions(source))
+    def part(source: Any, rule: ColumnElement[bool], within: Cut = cut) -> Select[Any]:
+        return select(*(getattr(source, name) for name in by), source.n).where(rule, *within.conditions(source))
 
     parts = [part(DetectionDelta, readable_cells(reader, DetectionDelta))]
-    if table is SubstanceMonth:
-        parts.append(part(table, open_cells(reader, table)))
-        parts += [part(DetectionCell, rule) for rule in more_cells(reader, DetectionCell)]
+    if kept.rest is None:
+        parts.append(part(kept.table, readable_cells(reader, kept.table)))
     else:
-        parts.append(part(table, readable_cells(reader, table)))
+        parts.append(part(kept.table, open_cells(reader, kept.table), kept.left_of(cut)))
+        parts += [part(kept.rest, rule) for rule in more_cells(reader, kept.rest)]
     return union_all(*parts).subquery("cells")
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A table of counts. With a `rest` it holds only what the label opens, and the other cells of a reader are in `rest`.
+
+    `confidences` and `relations`, where given, are those of its rows.
+    """
+
+    table: Any
+    rest: Any = None
+    confidences: frozenset[str] | None = None
+    relations: frozenset[str] | None = None
+
+    def answers(self, by: Sequence[str], cut: Cut) -> bool:
+        """Whether the counts follow from it: it has every column asked for, or its rows are exactly those cut to."""
+        columns = set(self.table.__table__.columns.keys())
+        for name in ("confidences", "relations"):
+            held, wanted = getattr(self, name), getattr(cut, name)
+            if held is None:
+                continue
+            if wanted is None or not held >= set(wanted):
+                return False
+            if held == set(wanted):
+                columns.add(_COLUMN[name])
+        return set(by) <= set(self.table.__table__.columns.keys()) and cut.columns() <= columns
+
+    def left_of(self, cut: Cut) -> Cut:
+        """The cut without what holds for every row of the table."""
+        confidences = None if self.confidences == frozenset(cut.confidences or ()) else cut.confidences
+        relations = None if self.relations == frozenset(cut.relations or ()) else cut.relations
+        return replace(cut, confidences=confidences, relations=relations)
+
+
+_PARENT = frozenset({"parent"})
+# smallest first: the first that answers is asked
+_KEPT = (
+    _Kept(OpenMonth, ReportingMonth),
+    _Kept(CountryMonth, PlaceMonth, relations=_PARENT),
+    _Kept(LaboratoryMonth, PlaceMonth, relations=_PARENT),
+    _Kept(DetectionPresence),
+    _Kept(ReportingMonth),
+    _Kept(ShownMonth, DetectionCell, frozenset(SHOWN_CONFIDENCES), _PARENT),
+    _Kept(SubstanceMonth, DetectionCell),
+    _Kept(PlaceMonth),
+    _Kept(DetectionCell),
+)
+
+
 def first_months(session: Session, reader: Principal | None, substances: Sequence[str], cut: Cut) -> dict[tuple[str, str], str]:
-    """The first month of each pair of a substance and a country within the cut's months, confidences and relations.
+    """The first month of each pair of a substance and a country within the cut's months, countries, confidences and relations.
 
     Each pair is looked for by itself, so that the answer takes as long for a million detections as for a few thousand.
     Where lines are not folded yet the substances in them are counted instead. Three queries.
@@ -125,13 +174,8 @@ def first_months(session: Session, reader: Principal | None, substances: Sequenc
     delta = DetectionDelta.substance_id
     pending = set(session.scalars(select(delta).where(delta.in_(substances)).distinct()))
     settled = [one for one in substances if one not in pending]
-    months = cut.months or ("", LAST)
-    places = (
-        select(ReportingMonth.country)
-        .where(ReportingMonth.month >= months[0], ReportingMonth.month <= months[1])
-        .distinct()
-        .subquery()
-    )
+    anywhere = Cut(months=cut.months, countries=cut.countries, confidences=None, relations=None)
+    places = counts(reader, ("country",), anywhere).subquery()
     wanted = select(Substance.id, places.c.country).join(places, literal(True)).where(Substance.id.in_(settled)).subquery()
     there = _first_month(wanted.c.id, wanted.c.country, reader, cut)
     rows = session.execute(select(wanted.c.id, wanted.c.country, there)).all()
@@ -188,10 +232,3 @@ def _first_month(
         .limit(1)
         .scalar_subquery()
     )
-
-
-def _smallest(wanted: set[str]) -> Any:
-    for table in (DetectionPresence, ReportingMonth, SubstanceMonth, PlaceMonth):
-        if wanted <= set(table.__table__.columns.keys()) and not (table is SubstanceMonth and "substance_id" not in wanted):
-            return table
-    return DetectionCell

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Select, and_, false, or_, select
+from sqlalchemy import ColumnElement, Select, and_, false, literal, or_, select
 
 from app.auth.permissions import TLP_ORDER, Principal, Role, visible_tlp
 from app.persistence.models import Detection, HarmCase, Organisation, Report
@@ -115,7 +115,8 @@ def readable_cases(reader: Principal | None) -> ColumnElement[bool]:
     """
     if reader is None:
         return false()
-    own = HarmCase.report_id.in_(select(Report.id).where(Report.org_id == reader.org_id))
+    # asked of each case by itself: an organisation may have sent many reports without one
+    own = select(literal(1)).where(Report.id == HarmCase.report_id, Report.org_id == reader.org_id).correlate(HarmCase).exists()
     listed = and_(HarmCase.tlp.in_(visible_tlp(reader, own_country=False)), HarmCase.test.is_(False))
     match reader.role:
         case Role.LAB:

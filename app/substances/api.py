@@ -197,8 +197,9 @@ def get_prevalence(substance_id: str, context: Context, principal: Counter) -> d
     """
     found = _detail(context, principal, substance_id)
     with context.database.read() as session:
-        months = queries.detections_by_month(session, principal, found.members, now=context.now())
-        countries = queries.detections_by_country(session, principal, found.members, now=context.now())
+        known = queries.period_cells(session, principal, found.members, now=context.now())
+        months = queries.detections_by_month(session, principal, found.members, now=context.now(), known=known)
+        countries = queries.detections_by_country(session, principal, found.members, now=context.now(), known=known)
         rates = rates_by_month(session, principal, found.members, [p.month for p in months.points])
     return {
         "substance_id": found.id,

@@ -100,7 +100,7 @@ def first_month_of(session: Session, principal: Principal | None) -> dict[str, s
 
 
 def newest_substances(session: Session, principal: Principal | None, *, now: datetime, limit: int) -> tuple[NewSubstance, ...]:
-    """The substances first detected most recently, newest first by the month of the sample. Six queries at most."""
+    """The substances first detected most recently, newest first by the month of the sample. Eight queries at most."""
     since = months_back(now, 12)[0]
     firsts = first_month_of(session, principal)
     newest = sorted(firsts, key=lambda key: (firsts[key], key), reverse=True)[:limit]

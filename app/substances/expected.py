@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, lgamma, log, log1p
+from math import exp, lgamma, log, log1p, sqrt
 
 from app.substances.queries import MonthPoint
 
@@ -45,16 +45,25 @@ def band(counts: Sequence[int]) -> Band:
         return Band(0.0, 0, 0)
     variance = sum((count - mean) ** 2 for count in counts) / (len(counts) - 1)
     variance = max(mean, variance) * (1 + 1 / len(counts))
-    return Band(mean, _quantile(mean, variance, TAIL), _quantile(mean, variance, 1 - TAIL))
+    low, high = _quantiles(mean, variance)
+    return Band(mean, low, high)
 
 
-def _quantile(mean: float, variance: float, share: float) -> int:
-    """The least count below or at which so large a share lies."""
+def _quantiles(mean: float, variance: float) -> tuple[int, int]:
+    """The least counts below or at which the lower tail lies, and all but the upper one.
+
+    The sum begins eight deviations below the mean, where less than a millionth of a tail lies, so that it takes as many steps as
+    the spread is wide.
+    """
     size = mean * mean / (variance - mean)
     hit = size / (size + mean)
-    below, count = 0.0, 0
-    while True:
-        below += exp(lgamma(count + size) - lgamma(size) - lgamma(count + 1) + size * log(hit) + count * log1p(-hit))
-        if below >= share or count > 100 * (mean + 10):
-            return count
+    count = max(int(mean - 8 * sqrt(variance)), 0)
+    part = exp(lgamma(count + size) - lgamma(size) - lgamma(count + 1) + size * log(hit) + count * log1p(-hit))
+    below, low, last = part, count, 100 * (mean + 10)
+    while below < 1 - TAIL and count <= last:
+        part *= (count + size) / (count + 1) * (1 - hit)
         count += 1
+        if below < TAIL:
+            low = count
+        below += part
+    return low, count

@@ -251,11 +251,12 @@ def _figures(
 ) -> tuple[Figure, Figure, queries.CountryCounts, queries.MonthSeries]:
     now = context.now()
     base = f"/substances/{substance.id}"
-    series = queries.detections_by_month(session, principal, substance.members, now=now)
-    countries = queries.detections_by_country(session, principal, substance.members, now=now)
+    known = queries.period_cells(session, principal, substance.members, now=now)
+    series = queries.detections_by_month(session, principal, substance.members, now=now, known=known)
+    countries = queries.detections_by_country(session, principal, substance.members, now=now, known=known)
     rates = None
     if not series.masked:  # a rate would give a hidden count away
-        rates = rates_by_month(session, principal, substance.members, [point.month for point in series.points])
+        rates = rates_by_month(session, principal, substance.members, known.period, known=known.by_laboratory())
     return (
         figures.month_figure(substance.name, series, base=base, rates=rates),
         figures.country_figure(substance.name, countries, period=_period(), base=base),

@@ -7,8 +7,8 @@ unless said otherwise.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -234,39 +234,83 @@ def substance_detail(session: Session, principal: Principal | None, substance_id
     )
 
 
-def detections_of(
-    principal: Principal | None, substance_ids: Sequence[str], *, confidences: Sequence[str] = SHOWN_CONFIDENCES
-) -> ColumnElement[bool]:
-    """The detections that count for these substances and this reader."""
-    return and_(
-        Detection.substance_id.in_(substance_ids),
-        Detection.relation == "parent",
-        Detection.confidence.in_(confidences),
-        readable_detections(principal),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodCells:
+    """What a series by month and a count by country are made of: the months, and (sender, country, month, confidence, count)
+    of the parents that are confirmed or probable; and of which months and countries any report is known.
+    """
+
+    period: tuple[str, ...]
+    cells: tuple[tuple[str, str, str, str, int], ...]
+    reporting: frozenset[tuple[str, str]]
+
+    def by(self, column: int) -> dict[str, int]:
+        """Counts by country (1) or month (2), in its order."""
+        found: Counter[str] = Counter()
+        for cell in self.cells:
+            found[str(cell[column])] += cell[4]
+        return dict(sorted(found.items()))
+
+    def by_laboratory(self) -> dict[tuple[str, str], int]:
+        """Counts by sender and month."""
+        found: Counter[tuple[str, str]] = Counter()
+        for org_id, _, month, _, n in self.cells:
+            found[org_id, month] += n
+        return dict(found)
+
+
+def period_cells(
+    session: Session, principal: Principal | None, substance_ids: Sequence[str], *, now: datetime, months: int = PERIOD
+) -> PeriodCells:
+    """Two queries."""
+    period = months_back(now, months)
+    cut = Cut(substances=substance_ids, months=(period[0], period[-1]))
+    rows = session.execute(counts(principal, ("org_id", "country", "month", "confidence"), cut))
+    cells = tuple((str(org), str(country), str(month), str(grade), int(n)) for org, country, month, grade, n in rows)
+    anything = Cut(months=(period[0], LAST_MONTH), confidences=None, relations=None)
+    reporting = session.execute(counts(principal, ("month", "country"), anything))
+    return PeriodCells(period=period, cells=cells, reporting=frozenset((month, country) for month, country, _ in reporting))
+
+
+def newest_of(principal: Principal | None, substance_ids: Sequence[str]) -> tuple[ColumnElement[bool], tuple[Any, ...]]:
+    """The detections that count for these substances and this reader, confirmed or probable, and an order from the newest
+    received: for a list that is cut short.
+
+    A single substance is asked for as a range and ordered by: else a planner looks for a common one's newest rows among all rows.
+    """
+    order: tuple[Any, ...] = (Detection.received_at.desc(), Detection.id.desc())
+    wanted: ColumnElement[bool] = Detection.substance_id.in_(substance_ids)
+    if len(substance_ids) == 1:
+        wanted = Detection.substance_id.between(substance_ids[0], substance_ids[0])
+        order = (Detection.substance_id.desc(), *order)
+    shown = and_(Detection.relation == "parent", Detection.confidence.in_(SHOWN_CONFIDENCES), readable_detections(principal))
+    return and_(wanted, shown), order
 
 
 def detections_by_month(
-    session: Session, principal: Principal | None, substance_ids: Sequence[str], *, now: datetime, months: int = PERIOD
+    session: Session,
+    principal: Principal | None,
+    substance_ids: Sequence[str],
+    *,
+    now: datetime,
+    months: int = PERIOD,
+    known: PeriodCells | None = None,
 ) -> MonthSeries:
-    """Counts by month of the sample, confirmed and probable. Three queries."""
-    period = months_back(now, months)
-    cut = Cut(substances=substance_ids, months=(period[0], period[-1]))
-    rows = session.execute(counts(principal, ("month", "confidence", "org_id"), cut)).all()
+    """Counts by month of the sample, confirmed and probable. Three queries; one where the cells are `known`."""
+    found = known or period_cells(session, principal, substance_ids, now=now, months=months)
+    period = found.period
     by_month: Counter[str] = Counter()
     split: Counter[tuple[str, str]] = Counter()
     by_laboratory: dict[str, Counter[str]] = defaultdict(Counter)
-    for month, confidence, org_id, n in rows:
+    for org_id, _, month, confidence, n in found.cells:
         by_month[month] += n
         split[month, confidence] += n
         by_laboratory[org_id][month] += n
 
     mask = masks_detections(principal)
-    reporting = _reporting(session, principal, "month", period[0])
-    known = {month: by_month[month] for month in period if month in reporting}
-    totals = cells(known, mask=False)
-    if mask:
-        totals = suppress(known, _by_country(session, principal, substance_ids, period))[0]
+    reporting = {month for month, _ in found.reporting}
+    reported = {month: by_month[month] for month in period if month in reporting}
+    totals = suppress(reported, found.by(1))[0] if mask else cells(reported, mask=False)
     arriving = _arriving(session, principal, substance_ids, period, now)
     points = []
     for month in period:
@@ -284,57 +328,55 @@ def detections_by_month(
         )
     full = period[-25:-1]
     panel = tuple(
-        LaboratoryYears(before=sum(found[m] for m in full[:12]), last=sum(found[m] for m in full[12:]))
-        for found in by_laboratory.values()
+        LaboratoryYears(before=sum(one[m] for m in full[:12]), last=sum(one[m] for m in full[12:]))
+        for one in by_laboratory.values()
     )
     return MonthSeries(points=tuple(points), total=total_of(totals), laboratories=len(by_laboratory), panel=panel, masked=mask)
-
-
-def _by_country(
-    session: Session, principal: Principal | None, substance_ids: Sequence[str], period: Sequence[str]
-) -> dict[str, int]:
-    return _counts(session, principal, substance_ids, period, "country")
-
-
-def _by_month(
-    session: Session, principal: Principal | None, substance_ids: Sequence[str], period: Sequence[str]
-) -> dict[str, int]:
-    return _counts(session, principal, substance_ids, period, "month")
-
-
-def _counts(
-    session: Session, principal: Principal | None, substance_ids: Sequence[str], period: Sequence[str], column: str
-) -> dict[str, int]:
-    cut = Cut(substances=substance_ids, months=(period[0], period[-1]))
-    return {row[0]: row[1] for row in session.execute(counts(principal, (column,), cut))}
 
 
 def unpublished(session: Session, principal: Principal | None, groups: Sequence[str], *, now: datetime) -> frozenset[str]:
     """Of these connectivity groups those whose count of the last 12 months a masked reader may not have.
 
     That is so where a month of it is hidden in the substance's own table: the count less the months shown would be that month.
-    One query.
+    The countries are counted only of those where it depends on them. Three queries.
     """
     period = months_back(now, PERIOD)
-    group = func.coalesce(Substance.connectivity, Substance.id)
-    members = select(Substance.id).where(group.in_(groups))
-    found = counts(principal, ("substance_id", "month", "country"), Cut(substances=members, months=(period[0], period[-1])))
-    cells_of = found.subquery()
-    rows = session.execute(
-        select(group, cells_of.c.month, cells_of.c.country, cells_of.c.n).join(Substance, Substance.id == cells_of.c.substance_id)
-    )
-    months: dict[str, Counter[str]] = defaultdict(Counter)
-    countries: dict[str, Counter[str]] = defaultdict(Counter)
-    for key, month, country, n in rows:
-        months[key][month] += n
-        countries[key][country] += n
+    cut = Cut(months=(period[0], period[-1]))
+    group_of = {
+        row[0]: row[1]
+        for row in session.execute(
+            select(Substance.id, func.coalesce(Substance.connectivity, Substance.id)).where(
+                func.coalesce(Substance.connectivity, Substance.id).in_(groups)
+            )
+        )
+    }
     lately = set(period[-12:])
-    hidden = set()
-    for key in months:
-        table = suppress(months[key], countries[key])[0]
-        if any(cell == MASKED for month, cell in table.items() if month in lately):
+
+    def is_hidden(months: Mapping[str, int], countries: Mapping[str, int]) -> bool:
+        return any(cell == MASKED for month, cell in suppress(months, countries)[0].items() if month in lately)
+
+    hidden, depends = set(), {}
+    for key, months in _grouped(session, principal, group_of, "month", cut).items():
+        if is_hidden(months, {}):
+            hidden.add(key)
+        elif is_hidden(months, {"": 1}):  # as soon as any country is
+            depends[key] = months
+    open_ones = {substance: group for substance, group in group_of.items() if group in depends}
+    for key, countries in _grouped(session, principal, open_ones, "country", cut).items():
+        if is_hidden(depends[key], countries):
             hidden.add(key)
     return frozenset(hidden)
+
+
+def _grouped(
+    session: Session, principal: Principal | None, group_of: Mapping[str, str], column: str, cut: Cut
+) -> dict[str, dict[str, int]]:
+    """Counts of connectivity groups by a column, in its order. One query."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    rows = session.execute(counts(principal, ("substance_id", column), replace(cut, substances=sorted(group_of))))
+    for substance, value, n in sorted(tuple(row) for row in rows):
+        found[group_of[substance]][value] += n
+    return {group: dict(sorted(table.items())) for group, table in found.items()}
 
 
 def _part(total: Cell, n: int, *, hide: bool) -> Cell:
@@ -344,12 +386,6 @@ def _part(total: Cell, n: int, *, hide: bool) -> Cell:
     return MASKED if hide else counted(n)
 
 
-def _reporting(session: Session, principal: Principal | None, column: str, since: str) -> frozenset[str]:
-    """Months or countries of which any report is known, also of what was not resolved: else a count is not zero but no data."""
-    cut = Cut(months=(since, LAST_MONTH), confidences=None, relations=None)
-    return frozenset(session.scalars(counts(principal, (column,), cut)))
-
-
 def _arriving(
     session: Session, principal: Principal | None, substance_ids: Sequence[str], period: Sequence[str], now: datetime
 ) -> frozenset[str]:
@@ -357,13 +393,13 @@ def _arriving(
 
     With fewer than 30 earlier detections only the running month counts as unfinished.
     """
-    wanted = detections_of(principal, substance_ids)
+    wanted, order = newest_of(principal, substance_ids)
     if len(substance_ids) > FEW_MEMBERS:  # of a whole class: as long as anything takes
         wanted = readable_detections(principal)
     rows = session.execute(
         select(Detection.sampled_on, Detection.received_at)
         .where(wanted, Detection.received_at >= now - timedelta(days=730))
-        .order_by(Detection.received_at.desc())
+        .order_by(*order)
         .limit(MOST_LAGS)
     ).all()
     lags = sorted((received.date() - sampled).days for sampled, received in rows)
@@ -378,23 +414,25 @@ def _arriving(
 
 
 def detections_by_country(
-    session: Session, principal: Principal | None, substance_ids: Sequence[str], *, now: datetime, months: int = PERIOD
+    session: Session,
+    principal: Principal | None,
+    substance_ids: Sequence[str],
+    *,
+    now: datetime,
+    months: int = PERIOD,
+    known: PeriodCells | None = None,
 ) -> CountryCounts:
-    """Counts by country of the sample, confirmed and probable. Two queries."""
-    period = months_back(now, months)
-    cut = Cut(substances=substance_ids, months=(period[0], period[-1]))
-    numbers: Counter[str] = Counter()
+    """Counts by country of the sample, confirmed and probable. Two queries; none where the cells are `known`."""
+    base = known or period_cells(session, principal, substance_ids, now=now, months=months)
     parts: Counter[tuple[str, str]] = Counter()
     months_of: dict[str, set[str]] = defaultdict(set)
-    for country, month, confidence, n in session.execute(counts(principal, ("country", "month", "confidence"), cut)):
-        numbers[country] += n
+    for _, country, month, confidence, n in base.cells:
         parts[country, confidence] += n
         months_of[country].add(month)
-    reporting = _reporting(session, principal, "country", period[0])
+    reporting = {country for _, country in base.reporting}
     mask = masks_detections(principal)
-    found = cells(numbers, mask=False)
-    if mask:
-        found = suppress(numbers, _by_month(session, principal, substance_ids, period))[0]
+    numbers = base.by(1)
+    found = suppress(numbers, base.by(2))[0] if mask else cells(numbers, mask=False)
     listed = [
         CountryCount(
             country=country,

@@ -19,7 +19,7 @@ from app.persistence.models import Detection, Incident, IncidentSubstance, Repor
 from app.sharing.masking import SHOWN_CONFIDENCES
 from app.sharing.rows import open_routes
 from app.statements.service import current, readable_incidents
-from app.substances.queries import detections_of, with_merged
+from app.substances.queries import newest_of, with_merged
 
 MOST = 1_000  # detections
 MOST_BESIDE = 10
@@ -96,14 +96,15 @@ def samples_of(session: Session, reader: Principal, substance_ids: Sequence[str]
 
     A sample counts once, with the surest confidence, where stereoisomers were found in it.
     """
+    wanted, order = newest_of(reader, substance_ids)
     rows = session.execute(
         select(
             Detection.report_id, Detection.confidence, Sample.form, Sample.context_detail, Detection.purity_percent,
             Detection.purity_as,
         )
         .join(Sample, Sample.report_id == Detection.report_id)
-        .where(detections_of(reader, substance_ids))
-        .order_by(Detection.received_at.desc(), Detection.id.desc())
+        .where(wanted)
+        .order_by(*order)
         .limit(MOST)
     ).all()  # fmt: skip
     sure: dict[str, Split] = {}

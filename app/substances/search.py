@@ -125,7 +125,7 @@ def search_substances(
     cursor: str | None = None,
 ) -> SubstancePage:
     """The substances that exist for this reader and meet the filters, of these `ids` alone where given. Eight queries
-    at most, for masked readers nine.
+    at most, for masked readers eleven.
 
     A name that equals the text in its folded form wins over names that contain it, unless `contains`. Raises CursorError.
     """

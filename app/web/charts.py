@@ -1,4 +1,5 @@
-"""Charts: bars become an Altair definition and that SVG on the server, once, kept in memory; the page recolours it.
+"""Charts: an Altair definition of each kind, made once, is filled with bars or lines and becomes SVG on the server; the page
+recolours it. Drawings are kept in memory by all that was given for them.
 
 The picture for download keeps the light palette's literal colours; the one in a page refers to the style sheet's variables
 instead, so that the same picture serves light, dark and paper. Nothing here knows what is counted.
@@ -8,10 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from html import escape
+from html import escape, unescape
 from textwrap import wrap
 from typing import Any
 
@@ -24,7 +25,8 @@ CONFIRMED, PROBABLE, OTHER = "#0E3557", "#5B93C4", "#858F9C"
 HATCH = "#5F6A78"
 SERIES = (("#12436D", "1,0"), ("#D95F0E", "6,3"), ("#2E8FD8", "2,2"), ("#6E0D3C", "8,3,2,3"))  # colour and dashes
 EXPECTED = "#E3E7EC"
-STRIP = 34  # height of the thin bars under a chart
+STRIP, STRIP_GAP = 34, 42  # height of the thin bars under a chart, and the room for the axis between
+FONT, LINE_HEIGHT = "Arial", 14
 
 _VARIABLES = {
     TEXT: "--text",
@@ -44,6 +46,22 @@ _ARIA = re.compile(r'\s(?:role|aria-[a-z]+)="[^"]*"')
 _BACKGROUND = re.compile(r'<rect width="[^"]*" height="[^"]*" fill="#FFFFFF"/>')
 _SIZE = re.compile(r'<svg [^>]*width="(\d+)[^"]*" height="(\d+)')
 _MOST_PICTURES = 512
+_MOST_DEFINITIONS = 32  # a kind: it is drawn in a few sizes
+_QUOTE, _NEW_LINE = "\ue000", "\ue001"  # letters that no text has, in the place of what Vega would change
+_EMPTY_TEXT = re.compile(r'<text([^>]*?) font-family="([^"]*)"([^>]*?)/>')
+# tenths of a letter's height that it is wide in Arial; what is not here takes 6
+_WIDTHS = {
+    letter: width
+    for letters, width in (
+        ("ijl'|", 2),
+        (" !,./:;It[]\\f()r-`", 3.3),
+        ("ckJsvxyz", 5),
+        ("ABCDEHKNPRSUVwXY&", 7.2),
+        ("GOQ%mMW", 8.6),
+    )
+    for letter in letters
+}
+Rows = list[dict[str, Any]]
 
 # the patterns of the absences; a page prints them once, a picture for download carries its own
 PATTERNS = (
@@ -68,7 +86,7 @@ class Picture:
 _CONFIG: dict[str, Any] = {
     "aria": False,
     "background": "#FFFFFF",
-    "font": "Arial",
+    "font": FONT,
     "view": {"stroke": None},
     "axis": {
         "labelColor": MUTED,
@@ -165,65 +183,76 @@ def month_bars(
     """
     top = max((max(sum(value for _, value in bar.parts), bar.band[1] if bar.band else 0) for bar in bars), default=0)
     ceiling = max(_round_up(max(top, least_top) * 1.12), 4)
-    years = "slice(datum.value, 5) == '01' ? ['Jan', slice(datum.value, 0, 4)] : slice(datum.value, 5) == '07' ? 'Jul' : ''"
-    x = alt.X(
-        "key:O",
-        sort=[bar.key for bar in bars],
-        axis=alt.Axis(title=None, labelExpr=years, labelAngle=0, labelOverlap=False, labelPadding=6, ticks=False, grid=False),
-        scale=alt.Scale(paddingInner=0.22, paddingOuter=0.1),
-    )
-    y_axis = alt.Axis(title=None, tickCount=4, format=",d", tickMinStep=1, domain=False, ticks=False)
-
-    def y(field: str) -> alt.Y:
-        return alt.Y(f"{field}:Q", scale=alt.Scale(domain=[0, ceiling], nice=False), axis=y_axis)
-
-    solid, absent, over, labels = [], [], [], []
+    rows: dict[str, Rows] = {"solid": [], "absent": [], "over": [], "labels": [], "expected": [], "frames": []}
     for bar in bars:
         base = 0
         for colour, value in bar.parts:
-            solid.append({"key": bar.key, "from": base, "to": base + value, "fill": colour})
+            rows["solid"].append({"key": bar.key, "from": base, "to": base + value, "fill": colour})
             base += value
         if bar.absence:
-            absent.append({"key": bar.key, "from": 0, "to": ceiling * 0.14, "fill": f"url(#{bar.absence})"})
+            rows["absent"].append({"key": bar.key, "from": 0, "to": ceiling * 0.14, "fill": f"url(#{bar.absence})"})
         elif bar.arriving and base:
-            over.append({"key": bar.key, "from": 0, "to": base, "fill": "url(#arriving)"})
+            rows["over"].append({"key": bar.key, "from": 0, "to": base, "fill": "url(#arriving)"})
         if bar.label:
-            labels.append({"key": bar.key, "to": base, "label": bar.label})
-
-    def rects(rows: list[dict[str, Any]]) -> Any:
-        return _chart(rows).mark_bar().encode(x=x, y=y("from"), y2="to:Q", fill=alt.Fill("fill:N", scale=None, legend=None))
-
-    texts = _chart(labels).mark_text(dy=-7, fontSize=12, fontWeight="bold", color=TEXT).encode(x=x, y=y("to"), text="label:N")
-    expected = [{"key": bar.key, "from": bar.band[0], "to": bar.band[1], "fill": EXPECTED} for bar in bars if bar.band]
-    frames = [{"key": bar.key, "from": edge, "to": edge, "fill": MUTED} for bar in bars if bar.band for edge in bar.band]
-    layers = [
-        rects(expected), rects(solid or [{"key": bars[0].key, "from": 0, "to": 0, "fill": CONFIRMED}]), rects(absent),
-        rects(over), _chart(frames).mark_tick(thickness=1.5, color=MUTED).encode(x=x, y=y("from")), texts,
-    ]  # fmt: skip
+            rows["labels"].append({"key": bar.key, "from": base, "label": bar.label})
+        if bar.band:
+            rows["expected"].append({"key": bar.key, "from": bar.band[0], "to": bar.band[1], "fill": EXPECTED})
+            rows["frames"] += [{"key": bar.key, "from": edge} for edge in bar.band]
+    keys = [bar.key for bar in bars]
+    given: dict[str, Any] = {"keys": keys, "extent": [0, ceiling], "ticks": _half_years(keys)}
+    if strip:
+        rows["strip"] = [{"key": key, "tests": n} for key, n in strip]
+        given["tested"] = [0, _round_up(max(n for _, n in strip))]
     if start:
-        dashes = _chart([{"key": start, "from": 0, "to": ceiling}]).mark_rule(
-            color=TEXT, strokeWidth=1.5, strokeDash=[4, 3], xOffset=-width / len(bars) / 2
-        )
-        layers.append(dashes.encode(x=x, y=y("from"), y2="to:Q"))
-    return _draw(layers, width=width, height=height, below=_strip(bars, strip) if strip else None)
+        rows["start"] = [{"key": start, "from": 0, "to": ceiling}]
+    before = -width / len(bars) / 2 if start else None
+    room = _room(left=_counted(ceiling, *given.get("tested", ())), bottom=8 if strip else 38)
+    return _draw(_month_bars(width, height, strip=bool(strip), before=before), rows, room, **given)
 
 
-def _strip(bars: Sequence[Bar], strip: Sequence[tuple[str, int]]) -> Any:
-    """Thin bars under a chart of months, on a scale of their own, as wide as the chart."""
+@lru_cache(maxsize=_MOST_DEFINITIONS)
+def _month_bars(width: int, height: int, *, strip: bool, before: float | None) -> str:
+    """`before`: how far left of its month the dashes of a start stand, in pixels; None for none."""
     x = alt.X(
-        "key:O",
-        sort=[bar.key for bar in bars],
-        axis=None,
-        scale=alt.Scale(domain=[bar.key for bar in bars], paddingInner=0.22, paddingOuter=0.1),
+        "key:O", axis=_months_axis(), scale=alt.Scale(domain=_later("keys"), paddingInner=0.22, paddingOuter=0.1), sort=None
     )
-    top = _round_up(max(n for _, n in strip))
-    y = alt.Y(
-        "tests:Q",
-        scale=alt.Scale(domain=[0, top], nice=False),
-        axis=alt.Axis(title=None, values=[0, top], format=",d", domain=False, ticks=False),
+    axis = alt.Axis(title=None, tickCount=4, format=",d", tickMinStep=1, domain=False, ticks=False)
+    y = alt.Y("from:Q", scale=alt.Scale(domain=_later("extent"), nice=False), axis=axis)
+
+    def rects(name: str) -> Any:
+        return _chart(name).mark_bar().encode(x=x, y=y, y2="to:Q", fill=alt.Fill("fill:N", scale=None, legend=None))
+
+    texts = _chart("labels").mark_text(dy=-7, fontSize=12, fontWeight="bold", color=TEXT).encode(x=x, y=y, text="label:N")
+    layers = [
+        rects("expected"), rects("solid"), rects("absent"), rects("over"),
+        _chart("frames").mark_tick(thickness=1.5, color=MUTED).encode(x=x, y=y), texts,
+    ]  # fmt: skip
+    if before is not None:
+        dashes = _chart("start").mark_rule(color=TEXT, strokeWidth=1.5, strokeDash=[4, 3], xOffset=before)
+        layers.append(dashes.encode(x=x, y=y, y2="to:Q"))
+    if not strip:
+        return _definition(layers, width=width, height=height)
+    scale = alt.Scale(domain=_later("keys"), paddingInner=0.22, paddingOuter=0.1)
+    tested = alt.Axis(title=None, values=_later("tested"), format=",d", domain=False, ticks=False)
+    below = _chart("strip").mark_bar(color=OTHER)
+    below = below.encode(
+        x=alt.X("key:O", axis=None, scale=scale, sort=None),
+        y=alt.Y("tests:Q", scale=alt.Scale(domain=_later("tested"), nice=False), axis=tested),
     )
-    rows = [{"key": key, "tests": n} for key, n in strip]
-    return _chart(rows).mark_bar(color=OTHER).encode(x=x, y=y)
+    return _definition(layers, width=width, height=height, below=below)
+
+
+def _months_axis() -> alt.Axis:
+    """Januaries with their year, Julies without; the months between have no tick."""
+    years = f"slice(datum.value, 5) == '01' ? 'Jan{_NEW_LINE}' + slice(datum.value, 0, 4) : 'Jul'"
+    return alt.Axis(
+        title=None, values=_later("ticks"), labelExpr=years, labelAngle=0, labelOverlap=False, labelPadding=6, ticks=False,
+        grid=False,
+    )  # fmt: skip
+
+
+def _half_years(months: Sequence[str]) -> list[str]:
+    return [month for month in months if month[5:] in {"01", "07"}]
 
 
 @lru_cache(maxsize=_MOST_PICTURES)
@@ -232,24 +261,55 @@ def ranked_bars(bars: tuple[Bar, ...], *, width: int, label_limit: int) -> str:
     length.
     """
     ceiling = max((sum(value for _, value in bar.parts) for bar in bars), default=0) or 1
-    y = alt.Y(
-        "key:O",
-        sort=[bar.key for bar in bars],
-        axis=alt.Axis(title=None, ticks=False, domain=False, labelLimit=label_limit, labelPadding=8, labelColor=TEXT),
-        scale=alt.Scale(paddingInner=0.3),
-    )
-    x = alt.X("from:Q", scale=alt.Scale(domain=[0, ceiling * 1.12], nice=False), axis=None)
-    rows, labels = [], []
+    rows: dict[str, Rows] = {"solid": [], "labels": []}
     for bar in bars:
         parts = ((f"url(#{bar.absence})", ceiling * 0.05),) if bar.absence else bar.parts
         end = 0.0
         for colour, value in parts:
-            rows.append({"key": bar.key, "from": end, "to": end + value, "fill": colour})
+            rows["solid"].append({"key": bar.key, "from": end, "to": end + value, "fill": colour})
             end += value
-        labels.append({"key": bar.key, "from": end, "label": bar.label})
-    drawn = _chart(rows).mark_bar().encode(y=y, x=x, x2="to:Q", fill=alt.Fill("fill:N", scale=None, legend=None))
-    written = _chart(labels).mark_text(align="left", dx=5, fontSize=12, color=TEXT).encode(y=y, x=x, text="label:N")
-    return _draw([drawn, written], width=width, height=24 * len(bars), fit=True)
+        rows["labels"].append({"key": bar.key, "from": end, "label": bar.label})
+    keys = [bar.key for bar in bars]
+    names = _names_beside(keys, width, label_limit, bottom=6)
+    return _draw(
+        _ranked_bars(), rows, names.room, cut=names.cut, **names.size(24 * len(keys)), keys=keys, extent=[0, ceiling * 1.12]
+    )
+
+
+@lru_cache(maxsize=1)
+def _ranked_bars() -> str:
+    y = alt.Y("key:O", axis=_names_axis(), scale=alt.Scale(domain=_later("keys"), paddingInner=0.3, paddingOuter=0), sort=None)
+    x = alt.X("from:Q", scale=alt.Scale(domain=_later("extent"), nice=False), axis=None)
+    drawn = _chart("solid").mark_bar().encode(y=y, x=x, x2="to:Q", fill=alt.Fill("fill:N", scale=None, legend=None))
+    written = _chart("labels").mark_text(align="left", dx=5, fontSize=12, color=TEXT).encode(y=y, x=x, text="label:N")
+    return _definition([drawn, written])
+
+
+def _names_axis() -> alt.Axis:
+    return alt.Axis(title=None, ticks=False, domain=False, labelPadding=8, labelColor=TEXT)
+
+
+def _names() -> alt.Y:
+    """Rows by their names in the given order."""
+    return alt.Y("key:O", axis=_names_axis(), scale=alt.Scale(domain=_later("keys")), sort=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Beside:
+    """What is left beside names: the room around the drawing, its width, and how names that are too long are written."""
+
+    room: dict[str, int]
+    width: int
+    cut: dict[str, str]
+
+    def size(self, height: int) -> dict[str, int]:
+        return {"width": self.width, "height": height}
+
+
+def _names_beside(names: Sequence[str], width: int, limit: int, *, bottom: int, right: int = 12) -> _Beside:
+    cut = {name: short for name in names if (short := _cut(name, limit)) != name}
+    left = max((_wide(cut.get(name, name)) for name in names), default=0) + 14
+    return _Beside(room=_room(left=left, bottom=bottom, right=right), width=width - left - right, cut=cut)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,24 +326,27 @@ class Spread:
 @lru_cache(maxsize=_MOST_PICTURES)
 def spreads(rows: tuple[Spread, ...], *, width: int, label_limit: int) -> str:
     """SVG: per row a dot for each value over the box of the middle half, and the median as a tick, from 0 to 100."""
-    y = alt.Y(
-        "key:O",
-        sort=[row.key for row in rows],
-        axis=alt.Axis(title=None, ticks=False, domain=False, labelLimit=label_limit, labelPadding=8, labelColor=TEXT),
-    )
-    scale = alt.Scale(domain=[0, 100], nice=False)
-    x = alt.X("value:Q", scale=scale, axis=alt.Axis(title="Per cent", tickCount=5))
-    boxes = [{"key": row.key, "value": row.low, "to": row.high} for row in rows if row.low is not None]
-    dots = [{"key": row.key, "value": value} for row in rows for value in row.values]
-    ticks = [{"key": row.key, "value": row.middle} for row in rows]
-    layers = [
-        _chart(dots).mark_point(color=PROBABLE, filled=True, size=26, opacity=1).encode(y=y, x=x),
-        _chart(ticks).mark_tick(color=CONFIRMED, thickness=3, size=20, opacity=1).encode(y=y, x=x),
-    ]
-    if boxes:
-        box = _chart(boxes).mark_bar(color=EXPECTED, stroke=MUTED, strokeWidth=1, height=16)
-        layers.insert(0, box.encode(y=y, x=x, x2="to:Q"))
-    return _draw(layers, width=width, height=30 * len(rows), fit=True)
+    data: dict[str, Rows] = {
+        "boxes": [{"key": row.key, "value": row.low, "to": row.high} for row in rows if row.low is not None],
+        "dots": [{"key": row.key, "value": value} for row in rows for value in row.values],
+        "middles": [{"key": row.key, "value": row.middle} for row in rows],
+    }
+    keys = [row.key for row in rows]
+    names = _names_beside(keys, width, label_limit, bottom=52)
+    return _draw(_spreads(), data, names.room, cut=names.cut, **names.size(30 * len(rows)), keys=keys)
+
+
+@lru_cache(maxsize=1)
+def _spreads() -> str:
+    y = _names()
+    axis = alt.Axis(title="Per cent", titlePadding=18, tickCount=5)
+    x = alt.X("value:Q", scale=alt.Scale(domain=[0, 100], nice=False), axis=axis)
+    box = _chart("boxes").mark_bar(color=EXPECTED, stroke=MUTED, strokeWidth=1, height=16)
+    return _definition([
+        box.encode(y=y, x=x, x2="to:Q"),
+        _chart("dots").mark_point(color=PROBABLE, filled=True, size=26, opacity=1).encode(y=y, x=x),
+        _chart("middles").mark_tick(color=CONFIRMED, thickness=3, size=20, opacity=1).encode(y=y, x=x),
+    ])  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,91 +366,92 @@ def month_lines(lines: tuple[Line, ...], *, width: int, height: int, decimals: b
     """
     top = max((high for line in lines for _, value, _, high, _ in line.points if value is not None), default=0)
     ceiling = max(_round_up(top * 1.12), 4)
-    months = [month for month, *_ in lines[0].points]
-    years = "slice(datum.value, 5) == '01' ? ['Jan', slice(datum.value, 0, 4)] : slice(datum.value, 5) == '07' ? 'Jul' : ''"
-    x = alt.X(
-        "key:O",
-        sort=months,
-        axis=alt.Axis(title=None, labelExpr=years, labelAngle=0, labelOverlap=False, labelPadding=6, ticks=False, grid=False),
-        scale=alt.Scale(type="point", padding=0.5),
-    )
-    axis = alt.Axis(title=None, tickCount=4, format=",.1f" if decimals and ceiling < 10 else ",d", domain=False, ticks=False)
-    layers: list[Any] = []
-    for line in lines:
-        runs: list[list[dict[str, Any]]] = [[]]
-        marks = []
+    rows: dict[str, Rows] = {"bands": [], "lines": [], "dots": [], "marks": []}
+    for number, line in enumerate(lines):
+        runs: list[Rows] = [[]]
         for month, value, low, high, mark in line.points:
             if value is None or mark:
                 runs.append([])
             if value is not None:
-                row = {"key": month, "value": value, "low": low, "high": high}
-                if mark:
-                    marks.append(row)
-                else:
-                    runs[-1].append(row)
+                run = f"{number}-{len(runs)}"
+                row = {"key": month, "value": value, "low": low, "high": high, "run": run, "colour": line.colour}
+                row["dashes"] = [int(n) for n in line.dashes.split(",")] if line.dashes != "1,0" else []
+                (rows["marks"] if mark else runs[-1]).append(row)
+        for points in runs:
+            if any(row["high"] > row["low"] for row in points):
+                rows["bands"] += points
+            rows["lines" if len(points) > 1 else "dots"] += points
+    months = [month for month, *_ in lines[0].points]
+    given: dict[str, Any] = {"keys": months, "extent": [0, ceiling], "ticks": _half_years(months)}
+    return _draw(_month_lines(width, height, decimals=decimals and ceiling < 10), rows, _room(left=_counted(ceiling)), **given)
 
-        def y(field: str) -> alt.Y:
-            return alt.Y(f"{field}:Q", scale=alt.Scale(domain=[0, ceiling], nice=False), axis=axis)
 
-        dashes = [int(n) for n in line.dashes.split(",")] if line.dashes != "1,0" else []
-        for run in runs:
-            if any(row["high"] > row["low"] for row in run):
-                layers.append(_chart(run).mark_area(color=line.colour, opacity=0.18).encode(x=x, y=y("low"), y2="high:Q"))
-            if len(run) > 1:
-                layers.append(
-                    _chart(run).mark_line(color=line.colour, strokeWidth=2, strokeDash=dashes).encode(x=x, y=y("value"))
-                )
-            elif run:
-                layers.append(_chart(run).mark_point(color=line.colour, filled=True, size=24).encode(x=x, y=y("value")))
-        if marks:
-            layers.append(_chart(marks).mark_point(color=line.colour, filled=False, size=28).encode(x=x, y=y("value")))
-    ghost = [{"key": month, "value": 0} for month in months]
-    layers.insert(
-        0, _chart(ghost).mark_point(opacity=0).encode(x=x, y=alt.Y("value:Q", scale=alt.Scale(domain=[0, ceiling]), axis=axis))
-    )
-    return _draw(layers, width=width, height=height)
+@lru_cache(maxsize=_MOST_DEFINITIONS)
+def _month_lines(width: int, height: int, *, decimals: bool) -> str:
+    x = alt.X("key:O", axis=_months_axis(), scale=alt.Scale(type="point", padding=0.5, domain=_later("keys")), sort=None)
+    axis = alt.Axis(title=None, tickCount=4, format=",.1f" if decimals else ",d", domain=False, ticks=False)
+    scale = alt.Scale(domain=_later("extent"), nice=False)
+    y, low = (alt.Y(f"{field}:Q", scale=scale, axis=axis) for field in ("value", "low"))
+    stroke, fill = (way("colour:N", scale=None, legend=None) for way in (alt.Stroke, alt.Fill))
+    dashes = alt.StrokeDash("dashes:N", scale=None, legend=None)
+    return _definition([
+        _chart("bands").mark_area(opacity=0.18).encode(x=x, y=low, y2="high:Q", fill=fill, detail="run:N"),
+        _chart("lines").mark_line(strokeWidth=2).encode(x=x, y=y, stroke=stroke, strokeDash=dashes, detail="run:N"),
+        _chart("dots").mark_point(filled=True, size=24).encode(x=x, y=y, fill=fill),
+        _chart("marks").mark_point(filled=False, size=28).encode(x=x, y=y, stroke=stroke),
+    ], width=width, height=height)  # fmt: skip
 
 
 @lru_cache(maxsize=_MOST_PICTURES)
 def intervals(rows: tuple[tuple[str, int, int, int], ...], *, width: int, label_limit: int) -> str:
     """SVG: a dot for the rank and a bar for its interval a row, (name, rank, low, high), ranks growing to the right."""
     data = [{"key": f"{rank}  {name}", "rank": rank, "low": low, "high": high} for name, rank, low, high in rows]
-    y = alt.Y(
-        "key:O",
-        sort=[str(row["key"]) for row in data],
-        axis=alt.Axis(title=None, ticks=False, domain=False, labelLimit=label_limit, labelPadding=8, labelColor=TEXT),
-    )
-    top = max(high for *_, high in rows)
-    scale = alt.Scale(domain=[0.5, top + 0.5], nice=False)
-    x = alt.X("low:Q", scale=scale, axis=alt.Axis(title="Rank", tickMinStep=1, format=",d"))
-    bars = _chart(data).mark_rule(color=PROBABLE, strokeWidth=4).encode(y=y, x=x, x2="high:Q")
-    dots = _chart(data).mark_point(color=CONFIRMED, filled=True, size=50, opacity=1).encode(y=y, x=alt.X("rank:Q", scale=scale))
-    return _draw([bars, dots], width=width, height=20 * len(rows), fit=True)
+    keys, top = [f"{rank}  {name}" for name, rank, *_ in rows], max(high for *_, high in rows)
+    names = _names_beside(keys, width, label_limit, bottom=52)
+    size = names.size(20 * len(rows))
+    return _draw(_intervals(), {"data": data}, names.room, cut=names.cut, **size, keys=keys, extent=[0.5, top + 0.5])
+
+
+@lru_cache(maxsize=1)
+def _intervals() -> str:
+    y = _names()
+    scale = alt.Scale(domain=_later("extent"), nice=False)
+    x = alt.X("low:Q", scale=scale, axis=alt.Axis(title="Rank", titlePadding=18, tickMinStep=1, format=",d"))
+    bars = _chart("data").mark_rule(color=PROBABLE, strokeWidth=4).encode(y=y, x=x, x2="high:Q")
+    dots = _chart("data").mark_point(color=CONFIRMED, filled=True, size=50, opacity=1)
+    return _definition([bars, dots.encode(y=y, x=alt.X("rank:Q", scale=scale))])
 
 
 @lru_cache(maxsize=_MOST_PICTURES)
 def pareto(points: tuple[tuple[str, float, float, bool], ...], *, width: int, height: int) -> str:
     """SVG: points (name, prevalence, harm, on the front) from 0 to 100; the front as a stepped line, its points named."""
-    data = [{"name": n, "x": px, "y": py, "fill": CONFIRMED if front else PROBABLE} for n, px, py, front in points]
     front = sorted(((px, py) for _, px, py, on in points if on), key=lambda p: (p[0], -p[1]))
-    marked = [row for row, point in zip(data, points, strict=True) if point[3]]
-    left = [row for row in marked if float(str(row["x"])) < 50]
-    right = [row for row in marked if row not in left]
+    marked = [{"name": n, "x": px, "y": py} for n, px, py, on in points if on]
+    data: dict[str, Rows] = {
+        "front": [{"x": px, "y": py} for px, py in front],
+        "points": [{"x": px, "y": py, "fill": CONFIRMED if on else PROBABLE} for _, px, py, on in points],
+        "left": [row for row in marked if float(str(row["x"])) < 50],
+        "right": [row for row in marked if float(str(row["x"])) >= 50],
+    }
+    return _draw(_pareto(width, height), data, _room(left=52, bottom=52))
+
+
+@lru_cache(maxsize=_MOST_DEFINITIONS)
+def _pareto(width: int, height: int) -> str:
     scale = alt.Scale(domain=[0, 100], nice=False)
-    x = alt.X("x:Q", scale=scale, axis=alt.Axis(title="Prevalence, 0 to 100"))
-    y = alt.Y("y:Q", scale=scale, axis=alt.Axis(title="Harm, 0 to 100, low end"))
+    x = alt.X("x:Q", scale=scale, axis=alt.Axis(title="Prevalence, 0 to 100", titlePadding=18, tickCount=width // 60))
+    y = alt.Y("y:Q", scale=scale, axis=alt.Axis(title="Harm, 0 to 100, low end", titlePadding=26))
     layers = [
-        _chart([{"x": px, "y": py} for px, py in front] or [{"x": 0, "y": 0}])
-        .mark_line(color=MUTED, interpolate="step-before", strokeDash=[4, 3])
-        .encode(x=x, y=y, order="x:Q"),
-        _chart(data).mark_point(filled=True, size=50, opacity=0.9).encode(x=x, y=y, color=alt.Color("fill:N", scale=None)),
+        _chart("front").mark_line(color=MUTED, interpolate="step-before", strokeDash=[4, 3]).encode(x=x, y=y, order="x:Q"),
+        _chart("points")
+        .mark_point(filled=True, size=50, opacity=0.9)
+        .encode(x=x, y=y, color=alt.Color("fill:N", scale=None, legend=None)),
         *(
-            _chart(named).mark_text(align=align, dx=dx, dy=-8, fontSize=12, color=TEXT).encode(x=x, y=y, text="name:N")
-            for align, dx, named in (("left", 6, left), ("right", -6, right))
-            if named
+            _chart(align).mark_text(align=align, dx=dx, dy=-8, fontSize=12, color=TEXT).encode(x=x, y=y, text="name:N")
+            for align, dx in (("left", 6), ("right", -6))
         ),
     ]
-    return _draw(layers, width=width, height=height)
+    return _definition(layers, width=width, height=height)
 
 
 @lru_cache(maxsize=_MOST_PICTURES)
@@ -398,15 +462,19 @@ def month_dots(rows: tuple[tuple[str, str], ...], *, width: int, label_limit: in
         year, number = int(month[:4]), int(month[5:])
         after = f"{year + number // 12:04d}-{number % 12 + 1:02d}-01"
         data.append({"key": name, "from": f"{month}-01", "to": after, "middle": f"{month}-15"})
-    y = alt.Y(
-        "key:O",
-        sort=[name for name, _ in rows],
-        axis=alt.Axis(title=None, ticks=False, domain=False, labelLimit=label_limit, labelPadding=8, labelColor=TEXT),
-    )
-    axis = alt.Axis(title=None, format="%b %Y", tickCount=5, labelOverlap=True, grid=True)
-    bars = _chart(data).mark_rule(color=MUTED, strokeWidth=2).encode(y=y, x=alt.X("from:T", axis=axis), x2="to:T")
-    dots = _chart(data).mark_point(color=CONFIRMED, filled=True, size=50, opacity=1).encode(y=y, x=alt.X("middle:T", axis=axis))
-    return _draw([bars, dots], width=width, height=20 * len(rows), fit=True)
+    keys = [name for name, _ in rows]
+    names = _names_beside(keys, width, label_limit, bottom=26, right=30)
+    size = names.size(20 * len(rows))
+    return _draw(_month_dots(5 if names.width > 400 else 2), {"data": data}, names.room, cut=names.cut, **size, keys=keys)
+
+
+@lru_cache(maxsize=_MOST_DEFINITIONS)
+def _month_dots(ticks: int) -> str:
+    y = _names()
+    axis = alt.Axis(title=None, format="%b %Y", tickCount=ticks, grid=True)
+    bars = _chart("data").mark_rule(color=MUTED, strokeWidth=2).encode(y=y, x=alt.X("from:T", axis=axis), x2="to:T")
+    dots = _chart("data").mark_point(color=CONFIRMED, filled=True, size=50, opacity=1)
+    return _definition([bars, dots.encode(y=y, x=alt.X("middle:T", axis=axis))])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -424,57 +492,143 @@ class WeekBar:
 def week_band(weeks: tuple[WeekBar, ...], *, width: int, height: int) -> str:
     """SVG: bars along weeks over the band from zero to the count that alarms, the expected mean as a line."""
     ceiling = max(_round_up(max(max(w.count, w.limit or 0) for w in weeks) * 1.1), 4)
+    known = [w for w in weeks if w.limit is not None]
+    data: dict[str, Rows] = {
+        "band": [{"week": w.week, "from": 0, "to": w.limit} for w in known],
+        "bars": [{"week": w.week, "from": 0, "to": w.count, "fill": CONFIRMED if w.alarm else PROBABLE} for w in weeks],
+        "line": [{"week": w.week, "from": w.mean} for w in known],
+    }
+    keys = [w.week for w in weeks]
+    given: dict[str, Any] = {"keys": keys, "extent": [0, ceiling], "ticks": keys[:: -(-len(keys) * 90 // width)]}
+    return _draw(_week_band(width, height), data, _room(left=_counted(ceiling), bottom=26), **given)
+
+
+@lru_cache(maxsize=_MOST_DEFINITIONS)
+def _week_band(width: int, height: int) -> str:
     x = alt.X(
         "week:O",
-        sort=[w.week for w in weeks],
+        sort=None,
         axis=alt.Axis(
-            title=None, labelAngle=0, labelPadding=6, ticks=False, grid=False, labelOverlap="greedy",
+            title=None, values=_later("ticks"), labelAngle=0, labelPadding=6, ticks=False, grid=False, labelOverlap=False,
             labelExpr="timeFormat(toDate(datum.value), '%e %b %y')",
         ),
-        scale=alt.Scale(paddingInner=0.22, paddingOuter=0.1),
+        scale=alt.Scale(domain=_later("keys"), paddingInner=0.22, paddingOuter=0.1),
     )  # fmt: skip
     axis = alt.Axis(title=None, tickCount=4, format=",d", tickMinStep=1, domain=False, ticks=False)
-
-    def y(field: str) -> alt.Y:
-        return alt.Y(f"{field}:Q", scale=alt.Scale(domain=[0, ceiling], nice=False), axis=axis)
-
-    known = [w for w in weeks if w.limit is not None]
-    band = [{"week": w.week, "from": 0, "to": w.limit} for w in known]
-    line = [{"week": w.week, "mean": w.mean} for w in known]
-    bars = [{"week": w.week, "from": 0, "to": w.count, "fill": CONFIRMED if w.alarm else PROBABLE} for w in weeks]
-    empty = [{"week": weeks[0].week, "from": 0, "to": 0, "mean": 0}]
+    y = alt.Y("from:Q", scale=alt.Scale(domain=_later("extent"), nice=False), axis=axis)
     layers = [
-        _chart(band or empty).mark_area(color=LINE, interpolate="step", opacity=0.9).encode(x=x, y=y("from"), y2="to:Q"),
-        _chart(bars).mark_bar().encode(x=x, y=y("from"), y2="to:Q", fill=alt.Fill("fill:N", scale=None, legend=None)),
-        _chart(line or empty).mark_line(color=TEXT, strokeWidth=1.5, strokeDash=[4, 3]).encode(x=x, y=y("mean")),
+        _chart("band").mark_area(color=LINE, interpolate="step", opacity=0.9).encode(x=x, y=y, y2="to:Q"),
+        _chart("bars").mark_bar().encode(x=x, y=y, y2="to:Q", fill=alt.Fill("fill:N", scale=None, legend=None)),
+        _chart("line").mark_line(color=TEXT, strokeWidth=1.5, strokeDash=[4, 3]).encode(x=x, y=y),
     ]
-    return _draw(layers, width=width, height=height)
+    return _definition(layers, width=width, height=height)
 
 
 def warm_up() -> None:
-    """Draws once, so that the half second which the first picture costs is spent before the first reader comes."""
-    month_bars((Bar(key="2026-01", parts=((CONFIRMED, 1),)),), width=100, height=50)
+    """Draws the common kinds once: what a first picture and a first definition cost is spent before the first reader comes."""
+    bar = (Bar(key="2026-01", parts=((CONFIRMED, 1),)),)
+    for width, height in ((700, 220), (310, 190)):
+        month_bars(bar, width=width, height=height)
+        month_bars(bar, width=width, height=height, strip=(("2026-01", 1),))
+    for width, limit in ((740, 180), (340, 120)):
+        ranked_bars(bar, width=width, label_limit=limit)
 
 
-def _chart(rows: list[dict[str, Any]]) -> Any:
-    # altair's own signatures are partly untyped
-    return alt.Chart(alt.Data(values=rows))  # type: ignore[no-untyped-call]
+def _chart(rows: str) -> Any:
+    return alt.Chart(alt.NamedData(name=rows))
 
 
-def _draw(layers: Sequence[Any], *, width: int, height: int, fit: bool = False, below: Any = None) -> str:
-    """The SVG, in literal colours, without prolog.
+def _later(name: str) -> list[str]:
+    """In the place of a list of values that are filled in when a picture is drawn."""
+    return [f"${name}"]
 
-    With `fit` the width is that of the whole picture, its labels included; else that of the drawing area. `below` is a thin
-    chart under it, of the same width.
+
+def _room(*, left: int, top: int = 10, right: int = 12, bottom: int = 38) -> dict[str, int]:
+    """Pixels around what is drawn, for the texts beside it: under it two lines of an axis unless told otherwise."""
+    return {"left": left, "top": top, "right": right, "bottom": bottom}
+
+
+def _counted(*numbers: int) -> int:
+    """The room for an axis of counts up to these."""
+    return max(_wide(f"{n:,}") for n in numbers) + 8
+
+
+def _wide(text: str) -> int:
+    """About how many pixels a text of 12 pixels takes."""
+    return round(1.2 * sum(_WIDTHS.get(letter, 6) for letter in text))
+
+
+def _cut(text: str, limit: int) -> str:
+    """The text, or its beginning with an ellipsis where it is wider than so many pixels."""
+    if _wide(text) <= limit:
+        return text
+    return next(short for n in range(len(text) - 1, -1, -1) if _wide(short := text[:n].rstrip() + "…") <= limit or not n)
+
+
+def _definition(layers: Sequence[Any], *, width: int = 0, height: int = 0, below: Any = None) -> str:
+    """What Vega draws of these layers, as JSON with places for the rows and whatever else is given `_later`.
+
+    Without width and height these are given later too; they are those of the drawing area. `below` is a thin chart under it, of
+    the same width.
     """
-    chart: Any = alt.layer(*layers).properties(width=width, height=height)
+    chart: Any = alt.layer(*layers).properties(width=width or 1, height=height or 1)
     if below is not None:
-        chart = alt.vconcat(chart, below.properties(width=width, height=STRIP), spacing=6)
+        chart = alt.vconcat(chart, below.properties(width=width, height=STRIP), spacing=STRIP_GAP, bounds="flush")
     chart = chart.configure(**_CONFIG)
-    definition: dict[str, Any] = chart.to_dict(validate=False)
-    if fit:
-        definition["autosize"] = {"type": "fit-x", "contains": "padding"}
-    return str(vlc.vegalite_to_svg(json.dumps(definition)))
+    vega: dict[str, Any] = vlc.vegalite_to_vega(json.dumps(chart.to_dict(validate=False)))
+    names = {layer.data.name for layer in (*layers, *([] if below is None else [below]))}
+    for source in vega["data"]:
+        if source["name"] in names:
+            source["values"] = _later(f"rows:{source['name']}")
+    if not width:
+        vega |= {"width": _later("width"), "height": _later("height")}
+    elif below is not None:
+        vega |= {"width": width, "height": height + STRIP_GAP + STRIP}
+    vega |= {"autosize": "none", "padding": _later("room")}
+    _carry_texts(vega)
+    return json.dumps(vega)
+
+
+def _carry_texts(part: Any) -> None:
+    """Let every text of marks and axes come out empty, and be carried in its font's name for `_draw` to write it.
+
+    Vega measures each text that it writes, which takes longer than all else in a picture together.
+    """
+    if isinstance(part, list):
+        for one in part:
+            _carry_texts(one)
+    if not isinstance(part, dict):
+        return
+    ways: dict[str, Any] | None = None
+    if part.get("type") == "text":
+        ways = part["encode"]["update"]
+    elif "orient" in part and "scale" in part and part.get("labels", True):
+        ways = part.setdefault("encode", {}).setdefault("labels", {}).setdefault("update", {})
+        ways.setdefault("text", {"signal": "datum.label"})
+    if ways is not None:
+        ways |= {"font": ways["text"], "text": {"value": ""}}
+    for one in part.values():
+        _carry_texts(one)
+
+
+def _draw(
+    definition: str, rows: Mapping[str, Rows], room: Mapping[str, int], *, cut: Mapping[str, str] | None = None, **given: Any
+) -> str:
+    """The SVG of a definition filled in, in literal colours, without prolog. Texts in `cut` are written as it says.
+
+    No quote is left in what is filled in, so that none of it can be taken for a place.
+    """
+    for name, value in {"room": room, **given, **{f"rows:{name}": values for name, values in rows.items()}}.items():
+        definition = definition.replace(f'["${name}"]', json.dumps(value, ensure_ascii=False).replace('\\"', _QUOTE))
+
+    def write(found: re.Match[str]) -> str:
+        before, carried, after = found.groups()
+        text = unescape(carried).replace(_QUOTE, '"')
+        first, *more = (escape(line, quote=False) for line in (cut or {}).get(text, text).split(_NEW_LINE))
+        lines = "".join(f'<tspan x="0" dy="{LINE_HEIGHT}">{line}</tspan>' for line in more)
+        return f'<text{before} font-family="{FONT}"{after}>{first}{lines}</text>'
+
+    return _EMPTY_TEXT.sub(write, str(vlc.vega_to_svg(definition)))
 
 
 def _round_up(value: float) -> int:

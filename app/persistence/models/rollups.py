@@ -62,6 +62,7 @@ class DetectionCell(Base):
         Index(None, "org_id", "substance_id", "month"),
         Index(None, "country", "tlp", "month"),
         Index(None, "substance_id", "country", "month"),
+        Index(None, "tlp", "substance_id", "month"),
         Index("ix_detection_cell_red", "report_id", postgresql_where=_RED, sqlite_where=_RED),
     )
 
@@ -97,6 +98,54 @@ class SubstanceMonth(Base):
     __table_args__ = (Index(None, "month"),)
 
 
+class ShownMonth(Base):
+    """The same over what a count shows unless asked otherwise: parents that are confirmed or probable, open as above."""
+
+    __tablename__ = "shown_month"
+
+    substance_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    month: Mapped[str] = mapped_column(String(7), primary_key=True)
+    tlp: Mapped[str] = mapped_column(String(12), primary_key=True)
+    n: Mapped[int]
+
+    __table_args__ = (Index(None, "month"),)
+
+
+class CountryMonth(Base):
+    """Parents of all substances by country and month, over rows that a label opens to many."""
+
+    __tablename__ = "country_month"
+
+    month: Mapped[str] = mapped_column(String(7), primary_key=True)
+    country: Mapped[str] = mapped_column(String(2), primary_key=True)
+    confidence: Mapped[str] = mapped_column(String(10), primary_key=True)
+    tlp: Mapped[str] = mapped_column(String(12), primary_key=True)
+    n: Mapped[int]
+
+
+class LaboratoryMonth(Base):
+    """The same by sender."""
+
+    __tablename__ = "laboratory_month"
+
+    month: Mapped[str] = mapped_column(String(7), primary_key=True)
+    org_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    confidence: Mapped[str] = mapped_column(String(10), primary_key=True)
+    tlp: Mapped[str] = mapped_column(String(12), primary_key=True)
+    n: Mapped[int]
+
+
+class OpenMonth(Base):
+    """Everything that a label opens to many by month and country: where and when anything is known of."""
+
+    __tablename__ = "open_month"
+
+    month: Mapped[str] = mapped_column(String(7), primary_key=True)
+    country: Mapped[str] = mapped_column(String(2), primary_key=True)
+    tlp: Mapped[str] = mapped_column(String(12), primary_key=True)
+    n: Mapped[int]
+
+
 class PlaceMonth(Base):
     """The same without the substance: who found how much where, in which context, month by month."""
 
@@ -113,6 +162,12 @@ class PlaceMonth(Base):
     report_id: Mapped[str] = mapped_column(Id, primary_key=True)
     n: Mapped[int]
 
+    __table_args__ = (
+        Index(None, "org_id", "test", "tlp"),
+        Index(None, "country", "tlp", "month"),
+        Index("ix_place_month_red", "report_id", postgresql_where=_RED, sqlite_where=_RED),
+    )
+
 
 class ReportingMonth(Base):
     """The same by month, country and sender alone: where a report is known of, also one of what was not resolved."""
@@ -126,3 +181,9 @@ class ReportingMonth(Base):
     test: Mapped[bool] = mapped_column(primary_key=True)
     report_id: Mapped[str] = mapped_column(Id, primary_key=True)
     n: Mapped[int]
+
+    __table_args__ = (
+        Index(None, "org_id", "test", "tlp"),
+        Index(None, "country", "tlp", "month"),
+        Index("ix_reporting_month_red", "report_id", postgresql_where=_RED, sqlite_where=_RED),
+    )

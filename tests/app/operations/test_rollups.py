@@ -28,7 +28,7 @@ from app.persistence.models import (
     SharingGroupMember,
     Substance,
 )
-from app.persistence.rollups import differences, fold_all, rebuild
+from app.persistence.rollups import SHAPES, differences, fold_all, rebuild
 from app.sharing.counts import Cut, counts, first_months, pairs
 from app.sharing.rows import readable_detections
 from app.substances.changes import first_month_of
@@ -46,10 +46,16 @@ QUESTIONS = (
     (("month",), Cut()),
     (("substance_id", "month"), Cut(months=("2026-09", "2026-10"))),
     (("country",), Cut(confidences=None, relations=None)),
+    (("month", "country"), Cut(months=("2026-04", "2026-12"), confidences=None, relations=None)),
+    (("country", "month", "confidence"), Cut(countries=("DE", "MT"))),
+    (("org_id", "month"), Cut(confidences=("probable", "tentative"))),
+    (("substance_id", "month", "tlp"), Cut()),
     (("month", "country", "context"), Cut(relations=None)),
     (("substance_id", "org_id"), Cut(confidences=("probable", "tentative"))),
     (("substance_id", "month", "country", "org_id", "context", "confidence", "relation", "tlp"), Cut(confidences=None)),
 )
+
+IN_CONTEXT = (("org_id", "country", "month"), Cut(contexts=("seizure",)))
 
 
 @pytest.fixture
@@ -139,9 +145,12 @@ def _check(service: Service) -> None:
     """Every cell, and every reader's answer to every question."""
     database = service.context.database
     assert list(differences(database)) == []
+    with database.read() as session:
+        if not session.scalar(select(func.count()).select_from(DetectionDelta)):  # all of them hold something
+            assert all(session.scalar(text(f"SELECT sum(n) FROM {table}")) for table in SHAPES)
     seen: Counter[str] = Counter()
     with database.read() as session:
-        for reader, (by, cut) in product(_readers(service), QUESTIONS):
+        for reader, (by, cut) in product(_readers(service), (*QUESTIONS, IN_CONTEXT)):
             columns = [func.coalesce(Detection.substance_id, "") if c == "substance_id" else getattr(Detection, c) for c in by]
             raw = (
                 select(*columns, func.count())

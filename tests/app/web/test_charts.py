@@ -229,3 +229,26 @@ def test_a_line_is_broken_where_there_are_no_data() -> None:
     drawn = charts.month_lines((charts.Line(colour="#12436D", dashes="1,0", points=points),), width=400, height=200)
     lines = re.findall(r'<path [^>]*d="([^"]+)"[^>]*stroke="#12436D"', drawn)
     assert [line.count("L") for line in lines] == [1, 1]  # two months joined on either side, none over the gap
+
+
+def test_texts_stand_in_a_drawing_as_they_were_given_and_too_long_ones_are_cut() -> None:
+    names = ("2\"-<Fluoro> & 'co'", '["$rows:solid"]', "A name that is far too long for the room beside the bars", "Plain")
+    bars = tuple(charts.Bar(key=name, parts=((charts.CONFIRMED, 1_000),), label="1,000") for name in names)
+    drawn = charts.ranked_bars(bars, width=340, label_limit=120)
+    texts = [html.unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)</text>", drawn)]
+    cut = texts[2]
+    assert texts == [names[0], names[1], cut, names[3], *["1,000"] * 4]
+    assert cut.endswith("…")
+    assert names[2].startswith(cut[:-1])
+    assert 12 < len(cut) < 30
+    assert set(re.findall(r'font-family="([^"]*)"', drawn)) == {"Arial"}
+    assert len(re.findall(r'fill="#0E3557"', drawn)) == 4  # none of the rows fell together
+
+
+def test_months_are_named_by_half_years() -> None:
+    keys = [f"{2024 + n // 12}-{n % 12 + 1:02d}" for n in range(24)]
+    bars = tuple(charts.Bar(key=key, parts=((charts.CONFIRMED, n),)) for n, key in enumerate(keys))
+    drawn = charts.month_bars(bars, width=400, height=200, strip=((keys[3], 1_000),))
+    said = [re.sub(r"<[^>]+>", " ", text) for text in re.findall(r"<text[^>]*>(.*?)</text>", drawn)]
+    assert [text for text in said if not re.fullmatch(r"[\d,]+", text)] == ["Jan 2024 ", "Jul", "Jan 2025 ", "Jul"]
+    assert {"0", "20", "1,000"} <= set(said)
