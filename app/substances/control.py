@@ -72,7 +72,7 @@ def control_of(
     known, why = starts(substance.matches, reader)
     for start in known:
         if start.on > now.date():
-            why = f"Control begins on {written_day(start.on)}: {start.what}."
+            why = f"The provision takes effect on {written_day(start.on)}: {start.what}."
             continue
         if series.masked and start.country is not None:
             continue  # a count by month and country could give a hidden one away
@@ -173,13 +173,13 @@ def _sides(points: Sequence[MonthPoint], on: date) -> tuple[list[MonthPoint], li
 
 def _refused(points: Sequence[MonthPoint], start: Start) -> str:
     """Why these months are not drawn; empty where they are."""
-    begun = f"Control began on {written_day(start.on)} ({start.what})"
+    begun = f"In force since {written_day(start.on)}: {start.what}"
     if not any(p.total.n or p.total == MASKED for p in points):
-        return f"{begun}: no detection that you may see is from the {SIDE} months before or after it."
+        return f"{begun}; no detection that you may see is from the {SIDE} months before or after it."
     before, after = _sides(points, start.on)
     if min(len(before), len(after)) < LEAST_MONTHS:
         side = "before" if len(before) < LEAST_MONTHS else "after"
-        return f"{begun}: fewer than {LEAST_MONTHS} full months with reports lie {side} it."
+        return f"{begun}; fewer than {LEAST_MONTHS} full months with reports lie {side} it."
     return ""
 
 
@@ -187,7 +187,7 @@ def _title(name: str, start: Start, points: Sequence[MonthPoint]) -> str:
     before, after = _sides(points, start.on)
     numbers = [[p.total.n for p in side if p.total.n is not None] for side in (before, after)]
     if any(p.total == MASKED for p in points):
-        return f"{name} by month around the start of control on {written_day(start.on)}; some months are masked"
+        return f"{name} by month around the start of the provision on {written_day(start.on)}; some months are masked"
     if (total := sum(map(sum, numbers))) < FEW:
         return (
             f"Too few {name} detections to compare before and after {start.what} ({total} in {len(before) + len(after)} months)"
@@ -226,7 +226,7 @@ def _figure(name: str, start: Start, found: _Months) -> Figure:
     bars = tuple(month_bar(p, label=f"{p.total.n:,}" if p is highest else "") for p in points)
     tests = {rate.month: rate for rate in found.rates.months} if found.rates is not None else {}
     strip = tuple((rate.month, rate.tests) for rate in tests.values())
-    marked = LegendItem(kind="start", text=f"Control began, {written_day(start.on)}")
+    marked = LegendItem(kind="start", text=f"Provision in force, {written_day(start.on)}")
     label = alternative(
         "Bar chart of detections by month before and after control", period, title,
         ((written_month(p.month), p.total) for p in points),
@@ -236,7 +236,7 @@ def _figure(name: str, start: Start, found: _Months) -> Figure:
         id="before-after",
         title=title,
         subtitle=f"Detections by month of the sample, {where}, {period}: {before} months before and {after} after the month in "
-        "which control began, confirmed and probable",
+        "which the provision took effect, confirmed and probable",
         picture=charts.picture(
             charts.month_bars(bars, width=700, height=220, strip=strip, start=at),
             charts.month_bars(bars, width=310, height=190, strip=strip, start=at),
@@ -259,7 +259,7 @@ def _figure(name: str, start: Start, found: _Months) -> Figure:
         source=source,
         denominator=_denominator(found, start),
         caveat=f"{words.WHO_TESTED} A change after control need not come from it: what is tested, who reports and the market "
-        "change too. The month of the start and months still arriving count on neither side.",
+        "change too. An earlier text, not coded here, may have caught it before. The month of the start and months still arriving count on neither side.",
         csv_href=None,
         svg_href=None,
     )

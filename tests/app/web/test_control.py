@@ -83,9 +83,10 @@ def test_the_months_around_the_start_with_tests_laboratories_and_caveat(readers:
     title = "Startine detections fell from 4.0 to 2.0 a month after UN 1961 Schedule I, as Startine (15 Oct 2025)"
     assert f"{title}; other causes are possible" in text
     assert (
-        "all countries, Oct 2024 to Oct 2026: 12 months before and 12 after the month in which control began, confirmed" in text
+        "all countries, Oct 2024 to Oct 2026: 12 months before and 12 after the month in which the provision took effect, confirmed"
+        in text
     )
-    assert "Control began, 15 Oct 2025" in text
+    assert "Provision in force, 15 Oct 2025" in text
     assert "Laboratories that found it: 1 before, 2 after, 1 of them in both." in text
     assert "Per 1,000 tests of those that state them: 20.0 before (2,400 tests) and 5.0 after (2,400 tests)." in text
     assert "Counts reflect who tested what. A change after control need not come from it" in text
@@ -116,12 +117,12 @@ def test_the_start_of_ones_own_country_is_drawn_over_its_own_detections(readers:
     ("name", "why"),
     [
         ("Openine", "The start of control is not on file: UN 1961 Schedule I, as Openine."),
-        ("Oldine", "Control began on 13 Dec 1964 (UN 1961 Schedule I, as Oldine): no detection that you may see is from the 12"),
+        ("Oldine", "In force since 13 Dec 1964: UN 1961 Schedule I, as Oldine; no detection that you may see is from the 12"),
         (
             "Newine",
-            "Control began on 20 Sep 2026 (UN 1961 Schedule I, as Newine): fewer than 3 full months with reports lie after",
+            "In force since 20 Sep 2026: UN 1961 Schedule I, as Newine; fewer than 3 full months with reports lie after",
         ),
-        ("Laterine", "Control begins on 1 Jan 2027: UN 1961 Schedule I, as Laterine."),
+        ("Laterine", "The provision takes effect on 1 Jan 2027: UN 1961 Schedule I, as Laterine."),
     ],
 )
 def test_without_a_chart_the_page_says_why(readers: dict[str, TestClient], name: str, why: str) -> None:
@@ -148,7 +149,7 @@ def test_a_masked_reader_gets_the_cells_of_the_trend_and_no_others(readers: dict
 
     rows, text = counts("Startine")
     assert {row[2] for row in rows} == {"[c] masked"}
-    assert "Startine by month around the start of control on 15 Oct 2025; some months are masked" in text
+    assert "Startine by month around the start of the provision on 15 Oct 2025; some months are masked" in text
     assert "Tests done and the number of laboratories are not shown here: counts only, no rate." in text
     stored = public.get(f"{address(public, 'Startine')}/detections-by-before-after.csv").text
     assert {line.split(",")[2] for line in stored.splitlines()[1:]} == {"[c]"}
