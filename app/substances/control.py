@@ -259,7 +259,8 @@ def _figure(name: str, start: Start, found: _Months) -> Figure:
         source=source,
         denominator=_denominator(found, start),
         caveat=f"{words.WHO_TESTED} A change after control need not come from it: what is tested, who reports and the market "
-        "change too. An earlier text, not coded here, may have caught it before. The month of the start and months still arriving count on neither side.",
+        "change too. An earlier text, not coded here, may have caught it before. "
+        "The month of the start and months still arriving count on neither side.",
         csv_href=None,
         svg_href=None,
     )

@@ -83,8 +83,7 @@ def test_the_months_around_the_start_with_tests_laboratories_and_caveat(readers:
     title = "Startine detections fell from 4.0 to 2.0 a month after UN 1961 Schedule I, as Startine (15 Oct 2025)"
     assert f"{title}; other causes are possible" in text
     assert (
-        "all countries, Oct 2024 to Oct 2026: 12 months before and 12 after the month in which the provision took effect, confirmed"
-        in text
+        "all countries, Oct 2024 to Oct 2026: 12 months before and 12 after the month in which the provision took effect" in text
     )
     assert "Provision in force, 15 Oct 2025" in text
     assert "Laboratories that found it: 1 before, 2 after, 1 of them in both." in text
