@@ -203,7 +203,7 @@ def fanout_handler(context: AppContext) -> Callable[[TaskItem], Result]:
     """The handler of the topic `fanout`. What else waits to be fanned out goes along, in the same transaction."""
 
     def work(task: TaskItem, most: int) -> Result:
-        with context.database.write() as session:
+        with context.database.write(ahead=True) as session:
             now = context.now()
             along = take_along(session, task, now, most=most) if most else []
             subjects = load_subjects(session, [(payload["alert"], payload["revision"]) for payload in (task.payload, *along)])
@@ -231,7 +231,7 @@ def publish_handler(context: AppContext) -> Callable[[TaskItem], Result]:
     """
 
     def handle(task: TaskItem) -> Result:
-        with context.database.write() as session:
+        with context.database.write(ahead=True) as session:
             now = context.now()
             along = take_along(session, task, now)
             wanted = [(payload["alert"], payload["revision"]) for payload in (task.payload, *along)]

@@ -94,7 +94,7 @@ class Claims:
         if not self._found and not self._anything_due():
             self.contended = False
             return []
-        with self._database.write() as session:
+        with self._database.write(ahead=True) as session:
             return self.claim_in(session, owner, limit, running=running)
 
     def claim_in(self, session: Session, owner: str, limit: int, *, running: int) -> list[TaskItem]:

@@ -140,14 +140,14 @@ class SqlOutbox:
 
     def renew(self, task: TaskItem) -> bool:
         """Extend the lease by its full length; False where it was lost."""
-        with self._database.write() as session:
+        with self._database.write(ahead=True) as session:
             until = self.now(session) + timedelta(seconds=LEASE_SECONDS)
             statement = update(Task).where(Task.id == task.id, Task.lease_token == task.token, Task.state == "leased")
             return session.execute(statement.values(lease_until=until).returning(Task.id)).first() is not None
 
     def release(self, tasks: Sequence[TaskItem]) -> None:
         """Give back tasks that were not begun; nothing is counted against them."""
-        with self._database.write() as session:
+        with self._database.write(ahead=True) as session:
             for task in tasks:
                 session.execute(
                     update(Task)
@@ -161,7 +161,7 @@ class SqlOutbox:
         A task that runs alone, as it lost workers before, waits for the end of its lease: a service that dies again and again
         for another reason within seconds must not use up the tries of an alert.
         """
-        with self._database.write() as session:
+        with self._database.write(ahead=True) as session:
             now = self.now(session)
             statement = update(Task).where(Task.state == "leased", Task.crashes < QUARANTINE_AT)
             if owner_prefix is not None:
@@ -180,7 +180,7 @@ class SqlOutbox:
 
     def finish_all(self, ended: Sequence[Ended], *, worker: str, limit: int) -> tuple[list[bool], list[TaskItem]]:
         """Record ends that went well, and claim more, in one transaction; see `OutboxStore.finish_all`."""
-        with self._database.write() as session:
+        with self._database.write(ahead=True) as session:
             now, connection = self.now(session), session.connection()
             asked = {"held": [(one.task.id, one.task.token) for one in ended], "now": now}
             held = set(connection.scalars(_COMPLETE, asked))
@@ -197,7 +197,7 @@ class SqlOutbox:
     def _finish_other(self, one: Ended, worker: str) -> bool:
         """An attempt that failed, was put off, or tested an endpoint whose breaker is open."""
         task, result = one.task, one.result
-        with self._database.write() as session:
+        with self._database.write(ahead=True) as session:
             now = self.now(session)
             row = session.scalar(select(Task).where(Task.id == task.id).with_for_update())
             if row is None:

@@ -22,6 +22,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from app.persistence import trail
 from app.persistence.base import dump_json
 
+AHEAD = "ahead"
 BUSY_TIMEOUT_MS = 10_000
 SERVER_POOL = 10  # with the overflow 15 a process: an API and four workers stay under the 100 that PostgreSQL allows by default
 IDLE_IN_TRANSACTION_MS = 15_000  # no transaction waits for anything but the database
@@ -33,7 +34,7 @@ class DurabilityError(Exception):
     """The database server may lose acknowledged reports as it is set up; the message says which setting to change."""
 
 
-def make_engine(url: str, *, pool_size: int = 20) -> Engine:
+def make_engine(url: str, *, pool_size: int = 20, turns: Turns | None = None) -> Engine:
     """An engine whose commits are durable.
 
     SQLite: WAL, synchronous FULL, foreign keys on, 10 s of patience for the write lock; transactions begin by themselves as
@@ -97,13 +98,13 @@ def make_engine(url: str, *, pool_size: int = 20) -> Engine:
         ):
             connection.execute(f"PRAGMA {pragma}")
 
-    turns = _Turns()
+    turns = turns or Turns()
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        immediate = connection.get_execution_options().get("nps_write", False)
+        immediate = connection.get_execution_options().get("nps_write")
         if immediate:
-            turns.take()
+            turns.take(ahead=immediate == AHEAD)
             connection.info["turn"] = True
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
@@ -116,39 +117,53 @@ def make_engine(url: str, *, pool_size: int = 20) -> Engine:
     return engine
 
 
-class _Turns:
+class Turns:
     """Lets the writers of one process go one after another, in the order in which they came.
 
     SQLite has one writer at a time; whoever finds it busy sleeps and looks again, up to 100 ms later, while others pass by.
     Under load that costs seconds, so the threads of a process queue here, and only the first of them asks SQLite.
+
+    Those who go `ahead` wait for one other at most: each second turn is theirs, as long as both kinds wait.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._queue: deque[threading.Lock] = deque()
+        self._ahead: deque[threading.Lock] = deque()
+        self._others: deque[threading.Lock] = deque()
         self._busy = False
+        self._went_ahead = False
 
-    def take(self) -> None:
+    def take(self, *, ahead: bool) -> None:
         """Wait for one's turn, at most as long as SQLite would. Raises OperationalError where it does not come."""
+        queue = self._ahead if ahead else self._others
         with self._lock:
             if not self._busy:
                 self._busy = True
+                self._went_ahead = ahead
                 return
             mine = threading.Lock()
             mine.acquire()
-            self._queue.append(mine)
+            queue.append(mine)
         if mine.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
             return
         with self._lock:
-            if mine in self._queue:
-                self._queue.remove(mine)
+            if mine in queue:
+                queue.remove(mine)
                 raise OperationalError("BEGIN IMMEDIATE", {}, sqlite3.OperationalError("database is locked"))
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn."""
+        with self._lock:
+            return len(self._ahead) + len(self._others)
 
     def give(self) -> None:
         """It is the next one's turn."""
         with self._lock:
-            if self._queue:
-                self._queue.popleft().release()
+            self._went_ahead = bool(self._ahead) and not (self._went_ahead and self._others)
+            queue = self._ahead if self._went_ahead else self._others
+            if queue:
+                queue.popleft().release()
             else:
                 self._busy = False
 
@@ -158,7 +173,8 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 20) -> None:
         self.url = url
-        self.engine = make_engine(url, pool_size=pool_size)
+        self.turns = Turns()
+        self.engine = make_engine(url, pool_size=pool_size, turns=self.turns)
         self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
         # one question at a time: at READ COMMITTED a transaction shows a reader no more than its questions by themselves do, and
         # costs two round trips; SQLite's transactions are snapshots, and cost none
@@ -166,9 +182,11 @@ class Database:
         self._read = sessionmaker(alone, expire_on_commit=False)
         self._read_long = sessionmaker(self.engine, expire_on_commit=False)
         self._write = sessionmaker(self.engine.execution_options(nps_write=True), expire_on_commit=False)
+        self._write_ahead = sessionmaker(self.engine.execution_options(nps_write=AHEAD), expire_on_commit=False)
         trail.watch_reads(self._read)
         trail.watch_reads(self._read_long)
         trail.watch_writes(self._write)
+        trail.watch_writes(self._write_ahead)
 
     @property
     def is_sqlite(self) -> bool:
@@ -202,9 +220,12 @@ class Database:
                 trail.add_reads(session, read, self.clock())
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
-        """A session whose one transaction commits at the end of the block and rolls back on any error."""
-        with self._write(info={"clock": self.clock}) as session, session.begin():
+    def write(self, *, ahead: bool = False) -> Iterator[Session]:
+        """A session whose one transaction commits at the end of the block and rolls back on any error.
+
+        `ahead` is for what carries alerts on: where many write to SQLite at once, it has each second turn of this process.
+        """
+        with (self._write_ahead if ahead else self._write)(info={"clock": self.clock}) as session, session.begin():
             yield session
 
     def check_durability(self) -> None:
