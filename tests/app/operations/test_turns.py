@@ -1,4 +1,4 @@
-"""Writers of one process to the embedded database go one after another, and what carries alerts on waits for one other at most."""
+"""Writers of one process to the embedded database go in turn, and what carries alerts on waits for one other at most."""
 
 from __future__ import annotations
 
