@@ -67,8 +67,8 @@ class _Process:
     async def handle(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._handle(number, reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the sender gave up
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the sender gave up, or the measurement is over
         finally:
             writer.close()
 
