@@ -38,7 +38,7 @@ def make_engine(url: str, *, pool_size: int = 20, turns: Turns | None = None) ->
     """An engine whose commits are durable.
 
     SQLite: WAL, synchronous FULL, foreign keys on, 10 s of patience for the write lock; transactions begin by themselves as
-    `BEGIN`, those of `write_session` as `BEGIN IMMEDIATE`. PostgreSQL: `synchronous_commit` and `fsync` are checked by
+    `BEGIN`, those of `Database.write` as `BEGIN IMMEDIATE`. PostgreSQL: `synchronous_commit` and `fsync` are checked by
     `check_durability`.
     """
     if not url.startswith("sqlite"):

@@ -54,7 +54,7 @@ def _title(ranking: Ranking) -> str:
     """How many lead clearly: the longest head of the list whose rank intervals lie apart from all that follow."""
     rows = ranking.rows
     if len(rows) < LEAST_SUBSTANCES:
-        return "Fewer than 2 substances meet the minimum data"
+        return f"Fewer than {LEAST_SUBSTANCES} substances meet the minimum data"
     leading = 0
     for place in range(1, len(rows)):
         if max(r.rank_high for r in rows[:place]) < min(r.rank_low for r in rows[place:]):

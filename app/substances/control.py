@@ -105,11 +105,10 @@ def starts(matches: Sequence[Mapping[str, Any]], reader: Principal | None) -> tu
             found.append(Start(on=on, what=what, country=country))
         elif here:
             unknown.append(words.place((open_ended or here)[0]))
+    why = "No provision of the conventions or of your country is met for certain: there is no start to compare around."
     if unknown:
-        return tuple(found), f"The start of control is not on file: {unknown[0]}."
-    return tuple(
-        found
-    ), "No provision of the conventions or of your country is met for certain: there is no start to compare around."
+        why = f"The start of control is not on file: {unknown[0]}."
+    return tuple(found), why
 
 
 def window(on: date, now: datetime) -> tuple[str, ...]:

@@ -213,11 +213,7 @@ def month_bars(
 @lru_cache(maxsize=_MOST_DEFINITIONS)
 def _month_bars(width: int, height: int, *, strip: bool, before: float | None) -> str:
     """`before`: how far left of its month the dashes of a start stand, in pixels; None for none."""
-    x = alt.X(
-        "key:O", axis=_months_axis(), scale=alt.Scale(domain=_later("keys"), paddingInner=0.22, paddingOuter=0.1), sort=None
-    )
-    axis = alt.Axis(title=None, tickCount=4, format=",d", tickMinStep=1, domain=False, ticks=False)
-    y = alt.Y("from:Q", scale=alt.Scale(domain=_later("extent"), nice=False), axis=axis)
+    x, y = alt.X("key:O", axis=_months_axis(), scale=_columns(), sort=None), _counted_up()
 
     def rects(name: str) -> Any:
         return _chart(name).mark_bar().encode(x=x, y=y, y2="to:Q", fill=alt.Fill("fill:N", scale=None, legend=None))
@@ -232,14 +228,24 @@ def _month_bars(width: int, height: int, *, strip: bool, before: float | None) -
         layers.append(dashes.encode(x=x, y=y, y2="to:Q"))
     if not strip:
         return _definition(layers, width=width, height=height)
-    scale = alt.Scale(domain=_later("keys"), paddingInner=0.22, paddingOuter=0.1)
     tested = alt.Axis(title=None, values=_later("tested"), format=",d", domain=False, ticks=False)
     below = _chart("strip").mark_bar(color=OTHER)
     below = below.encode(
-        x=alt.X("key:O", axis=None, scale=scale, sort=None),
+        x=alt.X("key:O", axis=None, scale=_columns(), sort=None),
         y=alt.Y("tests:Q", scale=alt.Scale(domain=_later("tested"), nice=False), axis=tested),
     )
     return _definition(layers, width=width, height=height, below=below)
+
+
+def _columns() -> alt.Scale:
+    """Bars side by side, in the order in which they are given."""
+    return alt.Scale(domain=_later("keys"), paddingInner=0.22, paddingOuter=0.1)
+
+
+def _counted_up() -> alt.Y:
+    """Counts from the baseline up, with few ticks."""
+    axis = alt.Axis(title=None, tickCount=4, format=",d", tickMinStep=1, domain=False, ticks=False)
+    return alt.Y("from:Q", scale=alt.Scale(domain=_later("extent"), nice=False), axis=axis)
 
 
 def _months_axis() -> alt.Axis:
@@ -512,10 +518,9 @@ def _week_band(width: int, height: int) -> str:
             title=None, values=_later("ticks"), labelAngle=0, labelPadding=6, ticks=False, grid=False, labelOverlap=False,
             labelExpr="timeFormat(toDate(datum.value), '%e %b %y')",
         ),
-        scale=alt.Scale(domain=_later("keys"), paddingInner=0.22, paddingOuter=0.1),
+        scale=_columns(),
     )  # fmt: skip
-    axis = alt.Axis(title=None, tickCount=4, format=",d", tickMinStep=1, domain=False, ticks=False)
-    y = alt.Y("from:Q", scale=alt.Scale(domain=_later("extent"), nice=False), axis=axis)
+    y = _counted_up()
     layers = [
         _chart("band").mark_area(color=LINE, interpolate="step", opacity=0.9).encode(x=x, y=y, y2="to:Q"),
         _chart("bars").mark_bar().encode(x=x, y=y, y2="to:Q", fill=alt.Fill("fill:N", scale=None, legend=None)),

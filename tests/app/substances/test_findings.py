@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -62,6 +63,24 @@ def test_the_band_holds_95_percent_of_a_poisson_month_and_widens_with_the_spread
     assert spread.low < 1
     assert spread.high > 10
     assert band([0] * 12).high == 0
+
+
+@pytest.mark.parametrize("months", [[0] * 11 + [1], [1, 9] * 6, [3] * 12, [0, 200] * 6, [950, 1050] * 6, [40_000, 41_000] * 6])
+def test_the_band_is_that_of_the_distribution_summed_from_zero(months: list[int]) -> None:
+    mean = sum(months) / 12
+    variance = max(mean, sum((n - mean) ** 2 for n in months) / 11) * (1 + 1 / 12)
+    size = mean * mean / (variance - mean)
+    hit = size / (size + mean)
+    below, low, high = 0.0, None, None
+    for n in range(200_000):
+        below += math.exp(
+            math.lgamma(n + size) - math.lgamma(size) - math.lgamma(n + 1) + size * math.log(hit) + n * math.log1p(-hit)
+        )
+        low = n if low is None and below >= 0.025 else low
+        if below >= 0.975:
+            high = n
+            break
+    assert (band(months).low, band(months).high) == (low, high)
 
 
 def test_a_month_without_data_or_still_arriving_has_no_band_and_gives_none() -> None:
