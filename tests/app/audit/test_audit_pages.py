@@ -130,6 +130,7 @@ def test_a_period_that_is_none_is_said_at_its_field(admin: TestClient, query: st
     assert answer.status_code == 422
     assert f'<a href="#{field}">{text}</a>' in answer.text
     assert f'id="{field}-fault">{text}<' in answer.text
+    assert "No entry matches." not in answer.text  # nothing was looked for
     assert admin.get(f"/ops/audit.csv?{query}").status_code == 422
 
 
