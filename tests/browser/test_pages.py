@@ -30,7 +30,8 @@ def _goto(path: str) -> Callable[[Page, str], None]:
 def _follow(path: str, selector: str) -> Callable[[Page, str], None]:
     def go(page: Page, base: str) -> None:
         page.goto(base + path)
-        page.locator(selector).first.click()
+        with page.expect_navigation():  # a click returns before the page it leads to is there
+            page.locator(selector).first.click()
 
     return go
 
@@ -323,9 +324,8 @@ def test_dark_pages_draw_light_bars(site: str, visit: MakeVisit) -> None:
         page = seen.open()
         seen.sign_in(page, AUTHORITY)
         SUBSTANCE(page, site)
-        colour: str = page.evaluate(
-            "getComputedStyle(document.querySelector('#by-month .chart-wide [fill=\"var(--confirmed)\"]')).fill"
-        )
+        drawn = page.locator('#by-month .chart-wide [fill="var(--confirmed)"]').first
+        colour: str = drawn.evaluate("bar => getComputedStyle(bar).fill")
         return colour
 
     assert bar("light") == "rgb(14, 53, 87)"

@@ -122,7 +122,7 @@ class Matrix:
 
 
 REPORT = {
-    "lab_reference": "M-1",
+    "lab_reference": "MATRIX-AMBER-DEATH",
     "sample": {"country": "DE", "date_sampled": "2026-11-03", "context": "biological", "context_detail": "post_mortem"},
     "substances": [
         {"structure": {"smiles": "CCC(=O)N(c1ccc(F)c(F)c1)C1CCN(CCc2ccccc2C)CC1"}, "techniques": ["gc-ms", "nmr"],
@@ -270,7 +270,7 @@ def test_every_door_for_everybody(matrix: Matrix) -> None:
 
 
 # what tells of the AMBER report: its substance by name, key and structure, its ids, its sender, its reference
-MARKS = ("{report_id}", "{substance_id}", "difluoro", "KEY", "c(F)c1)C1CCN(CCc2ccccc2C)CC1", "M-1")
+MARKS = ("{report_id}", "{substance_id}", "difluoro", "KEY", "c(F)c1)C1CCN(CCc2ccccc2C)CC1", "MATRIX-AMBER-DEATH")
 # where a reader may ask for the substance without knowing its id
 QUESTIONS: tuple[tuple[str, str, Any], ...] = (
     ("GET", "/v1/substances?q=KEY", None),
