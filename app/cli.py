@@ -48,7 +48,7 @@ def _database() -> Database:
     settings = _settings()
     database = Database(settings.resolved_database_url)
     click.get_current_context().call_on_close(database.dispose)
-    if migrations.current(database.engine) != migrations.head(database.engine):
+    if migrations.behind(database.engine):
         if not settings.embedded:
             raise click.ClickException("The database is not at the newest migration. Run: nps migrate")
         migrations.upgrade(database.engine)

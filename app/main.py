@@ -60,7 +60,7 @@ class NotMigrated(Exception):
 def build_context(settings: Settings, *, chemistry: Chemistry | None = None, chemistry_workers: int = 2) -> AppContext:
     """Database, secret and chemistry of one process. Raises NotMigrated where the database is behind this code."""
     database = Database(settings.resolved_database_url)
-    if migrations.current(database.engine) != migrations.head(database.engine):
+    if migrations.behind(database.engine):
         if not settings.embedded:
             raise NotMigrated("The database is not at the newest migration. Run: nps migrate")
         migrations.upgrade(database.engine)
@@ -164,9 +164,9 @@ def _health(app: FastAPI) -> None:
     def readyz(context: Context) -> JSONResponse:
         with context.database.read() as session:
             session.execute(text("SELECT 1"))
-        at_head = migrations.current(context.database.engine) == migrations.head(context.database.engine)
-        body = {"status": "ok" if at_head else "migration needed", "engine": context.chemistry.version}
-        return JSONResponse(body, status_code=200 if at_head else 503)
+        behind = migrations.behind(context.database.engine)
+        body = {"status": "migration needed" if behind else "ok", "engine": context.chemistry.version}
+        return JSONResponse(body, status_code=503 if behind else 200)
 
 
 def app_from_environment() -> FastAPI:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,11 +16,11 @@ from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal, Role
 from app.persistence.models import ActivityReport, Detection, HarmCase, Measure, Organisation, Report, Substance
-from app.sharing.counts import Cut, counts, first_months
+from app.sharing.counts import LAST_MONTH, Cut, counts, first_months
 from app.sharing.masking import NO_DATA, Total, counted
 from app.sharing.rows import readable_cases, readable_detections
 from app.statements.service import current, readable
-from app.substances.queries import LAST_MONTH, LaboratoryYears, MonthPoint, MonthSeries, months_back
+from app.substances.queries import LaboratoryYears, MonthPoint, MonthSeries, months_back
 
 MONTHS = 24
 MOST = 15
@@ -110,9 +110,9 @@ def _substances(session: Session, reader: Principal, code: str, months: tuple[st
             Substance.ordinary.is_(False), Substance.merged_into.is_(None)
         )
     ).all()
-    here = Cut(countries=(code,))
-    first = {key: month for (key, _), month in first_months(session, reader, [row.id for row in rows], here).items()}
-    numbers = counts(reader, ("substance_id",), replace(here, months=(months[-12], LAST_MONTH)))
+    seen = first_months(session, reader, [row.id for row in rows], country=code)
+    first = {key: month for (key, _), month in seen.items()}
+    numbers = counts(reader, ("substance_id",), Cut(countries=(code,), months=(months[-12], LAST_MONTH)))
     lately = {str(key): int(n) for key, n in session.execute(numbers)}
     return [
         Found(id=key, name=name, group=group, status=status, detections=lately.get(key, 0), first_month=first[key])

@@ -15,10 +15,10 @@ from app.auth.permissions import Principal
 from app.explore.questions import Measure, Question, Split, View
 from app.persistence.models import Substance
 from app.regions import region_of
-from app.sharing.counts import Cut, counts
+from app.sharing.counts import LAST_MONTH, Cut, counts
 from app.sharing.masking import NO_DATA, Cell, cells, masks_detections, suppress
 from app.substances.denominators import FEW_TESTS, stated_tests, wilson
-from app.substances.queries import LAST_MONTH, existing_substances
+from app.substances.queries import existing_substances
 from app.web import words
 from app.web.places import all_countries, country_name
 from app.web.templating import month as written_month

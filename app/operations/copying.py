@@ -26,7 +26,7 @@ def copy(source: Database, target: Database, *, said: Callable[[str, Tally], Non
     Sign-ins are left out, as in a backup: everybody signs in again. The secret key is not in a database: the new installation
     needs the same one. Raises BackupError: the target has rows, the source is not at the newest migration, or a table differs.
     """
-    if migrations.current(source.engine) != migrations.head(source.engine):
+    if migrations.current(source.engine) != migrations.head():
         raise BackupError("the source is not at the newest migration. Run: nps migrate")
     migrations.upgrade(target.engine)
     check_empty(target)

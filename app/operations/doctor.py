@@ -98,7 +98,7 @@ def _secret(settings: Settings) -> Finding:
 def of_database(settings: Settings, database: Database, now: datetime) -> Iterator[Finding]:
     """What can be looked at through the database alone."""
     try:
-        current, head = migrations.current(database.engine), migrations.head(database.engine)
+        current, head = migrations.current(database.engine), migrations.head()
     except SQLAlchemyError as error:
         cause = str(getattr(error, "orig", error)).splitlines()[0]
         yield Finding(what="database", said=f"not reached: {cause}", mend="start it, or correct DATABASE_URL")

@@ -12,12 +12,12 @@ from typing import Any
 from sqlalchemy import Connection, Date, LargeBinary, String, Table, select
 
 from app.persistence.base import Base, UtcDateTime
-from app.persistence.rollups import SHAPES
+from app.persistence.rollups import TABLES
 
 # who is signed in or failed to be is not carried over: everybody signs in again
 SIGN_INS = frozenset({"web_session", "sign_in_failure"})
 # follow from the detections: made anew as these are restored
-COUNTS = frozenset({"detection_delta", *SHAPES})
+COUNTS = frozenset({"detection_delta", *TABLES})
 LEFT_OUT = SIGN_INS | COUNTS
 FETCH = 500
 

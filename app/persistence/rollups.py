@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, RowMapping, text
 
+from app.persistence import migrations
 from app.persistence.models import (
     CountryMonth,
     DetectionCell,
@@ -20,6 +21,7 @@ from app.persistence.models import (
     PlaceMonth,
     ReportingMonth,
     ShownMonth,
+    ShownPlace,
     SubstanceMonth,
 )
 from app.persistence.models.rollups import KEY
@@ -28,6 +30,7 @@ from app.persistence.session import Database
 FOLD_LOCK = 0x6E707301  # of PostgreSQL's advisory locks: one folds at a time
 _OPEN = "NOT test AND tlp <> 'RED'"
 _PARENTS = f"{_OPEN} AND relation = 'parent'"
+_SHOWN = f"{_PARENTS} AND confidence IN ('confirmed', 'probable')"
 
 # the tables of counts: their columns, and the condition on a line to enter
 SHAPES: dict[str, tuple[tuple[str, ...], str]] = {
@@ -36,7 +39,7 @@ SHAPES: dict[str, tuple[tuple[str, ...], str]] = {
         (DetectionCell, "true"),
         (DetectionPresence, "true"),
         (SubstanceMonth, _OPEN),
-        (ShownMonth, f"{_PARENTS} AND confidence IN ('confirmed', 'probable')"),
+        (ShownMonth, _SHOWN),
         (CountryMonth, _PARENTS),
         (LaboratoryMonth, _PARENTS),
         (OpenMonth, _OPEN),
@@ -45,6 +48,9 @@ SHAPES: dict[str, tuple[tuple[str, ...], str]] = {
     )
 }
 _DELTA = DetectionDelta.__tablename__
+_CELL = DetectionCell.__tablename__
+_PLACE = ShownPlace.__tablename__
+TABLES = (*SHAPES, _PLACE)  # everything that follows from the detections and can be made anew
 _STANDS_FOR = {
     "substance_id": "coalesce(substance_id, '') AS substance_id",
     "report_id": "CASE WHEN tlp = 'RED' THEN report_id ELSE '' END AS report_id",
@@ -58,8 +64,8 @@ class Difference:
 
     table: str
     cell: dict[str, Any]
-    kept: int
-    counted: int
+    kept: int | str
+    counted: int | str
 
 
 def _add(table: str, source: str) -> str:
@@ -72,21 +78,59 @@ def _add(table: str, source: str) -> str:
     )
 
 
+def _widen(source: str, dialect: str) -> str:
+    """Let the first and last months reach those of the lines of a source; where a line takes away, have them looked up anew."""
+    least, greatest = ("min", "max") if dialect == "sqlite" else ("least", "greatest")
+    return (
+        f"INSERT INTO {_PLACE} (substance_id, country, tlp, first_month, last_month) "
+        f"SELECT substance_id, country, tlp, CASE WHEN min(n) < 0 THEN '' ELSE min(month) END, max(month) FROM {source} "
+        f"WHERE {_SHOWN} AND substance_id <> '' GROUP BY substance_id, country, tlp ORDER BY substance_id, country, tlp "
+        "ON CONFLICT (substance_id, country, tlp) DO UPDATE SET "
+        f"first_month = {least}({_PLACE}.first_month, excluded.first_month), "
+        f"last_month = {greatest}({_PLACE}.last_month, excluded.last_month)"
+    )
+
+
+def _looked_up(month: str) -> str:
+    """The first (min) or last (max) month of a pair among the cells themselves; empty where nothing is left of it."""
+    return (
+        f"coalesce((SELECT {month}(month) FROM {_CELL} WHERE {_CELL}.substance_id = {_PLACE}.substance_id "
+        f"AND {_CELL}.country = {_PLACE}.country AND {_CELL}.tlp = {_PLACE}.tlp AND n > 0 AND {_SHOWN}), '')"
+    )
+
+
+_LOOK_UP = (
+    f"UPDATE {_PLACE} SET first_month = {_looked_up('min')}, last_month = {_looked_up('max')} WHERE first_month = ''",
+    f"DELETE FROM {_PLACE} WHERE first_month = ''",
+)
+
+
 def fold(connection: Connection) -> int:
     """Fold the lines that are there into the counts, in the transaction of the connection; the number of them.
 
-    Nothing is done where another transaction is folding on PostgreSQL. Cells that come to zero stay, and count for nothing.
+    Nothing is done where another transaction is folding on PostgreSQL, nor where a newer version has migrated the database:
+    it may keep counts that this one does not know, and folds by itself. Cells that come to zero stay, and count for nothing.
     """
+    if connection.dialect.name == "postgresql" and not connection.scalar(
+        text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": FOLD_LOCK}
+    ):
+        return 0
+    if migrations.current_of(connection) != migrations.head():
+        return 0
     if connection.dialect.name == "postgresql":
-        if not connection.scalar(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": FOLD_LOCK}):
-            return 0
         # one statement, so that exactly the lines that were taken away are added
-        parts = ", ".join(f"into_{table} AS ({_add(table, 'taken')})" for table in SHAPES)
+        parts = [f"into_{table} AS ({_add(table, 'taken')})" for table in SHAPES]
+        parts.append(f"into_{_PLACE} AS ({_widen('taken', 'postgresql')})")
         taken = f"taken AS MATERIALIZED (DELETE FROM {_DELTA} RETURNING {', '.join(KEY)}, n)"
-        return int(connection.scalar(text(f"WITH {taken}, {parts} SELECT count(*) FROM taken")) or 0)
-    for table in SHAPES:
-        connection.execute(text(_add(table, _DELTA)))
-    return connection.execute(text(f"DELETE FROM {_DELTA}")).rowcount
+        folded = int(connection.scalar(text(f"WITH {taken}, {', '.join(parts)} SELECT count(*) FROM taken")) or 0)
+    else:
+        for table in SHAPES:
+            connection.execute(text(_add(table, _DELTA)))
+        connection.execute(text(_widen(_DELTA, "sqlite")))
+        folded = connection.execute(text(f"DELETE FROM {_DELTA}")).rowcount
+    for statement in _LOOK_UP:
+        connection.execute(text(statement))
+    return folded
 
 
 def fold_all(database: Database) -> int:
@@ -104,13 +148,14 @@ def rebuild(database: Database) -> dict[str, int]:
     found = {}
     with database.engine.execution_options(**options).begin() as connection:
         if not database.is_sqlite:  # before the snapshot of the transaction is taken, so that no fold comes between
-            connection.execute(text(f"LOCK TABLE {', '.join(SHAPES)} IN SHARE ROW EXCLUSIVE MODE"))
-        for table in (*SHAPES, _DELTA):
+            connection.execute(text(f"LOCK TABLE {', '.join(TABLES)} IN SHARE ROW EXCLUSIVE MODE"))
+        for table in (*TABLES, _DELTA):
             connection.execute(text(f"DELETE FROM {table}"))
-        connection.execute(text(_add(DetectionCell.__tablename__, f"({_RAW}) AS raw")))
-        for table in SHAPES:
-            if table != DetectionCell.__tablename__:
-                connection.execute(text(_add(table, DetectionCell.__tablename__)))
+        connection.execute(text(_add(_CELL, f"({_RAW}) AS raw")))
+        connection.execute(text(_widen(_CELL, connection.dialect.name)))
+        for table in TABLES:
+            if table in SHAPES and table != _CELL:
+                connection.execute(text(_add(table, _CELL)))
             found[table] = int(connection.scalar(text(f"SELECT count(*) FROM {table}")) or 0)
     return found
 
@@ -136,3 +181,20 @@ def differences(database: Database) -> Iterator[Difference]:
                 yield Difference(
                     table=table, cell={dim: row[dim] for dim in dims}, kept=int(row["kept"]), counted=int(row["counted"])
                 )
+        # a reader counts the pairs of a substance with lines that are not folded yet by themselves
+        yield from map(_place, connection.execute(text(_PLACES)).mappings())
+
+
+_PLACES = (
+    "SELECT substance_id, country, tlp, max(kept) AS kept, max(counted) AS counted FROM ("
+    f"SELECT substance_id, country, tlp, first_month || ' to ' || last_month AS kept, '' AS counted FROM {_PLACE} "
+    f"UNION ALL SELECT substance_id, country, tlp, '', min(month) || ' to ' || max(month) FROM ({_RAW}) AS raw "
+    f"WHERE {_SHOWN} AND substance_id <> '' GROUP BY substance_id, country, tlp"
+    f") AS pairs WHERE substance_id NOT IN (SELECT substance_id FROM {_DELTA}) "
+    "GROUP BY substance_id, country, tlp HAVING max(kept) <> max(counted) ORDER BY substance_id, country, tlp"
+)
+
+
+def _place(row: RowMapping) -> Difference:
+    cell = {dim: row[dim] for dim in ("substance_id", "country", "tlp")}
+    return Difference(table=_PLACE, cell=cell, kept=row["kept"], counted=row["counted"])

@@ -13,14 +13,14 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    CompoundSelect,
     Integer,
-    ScalarSelect,
     Select,
     Subquery,
     cast,
     func,
-    literal,
     select,
+    union,
     union_all,
 )
 from sqlalchemy.orm import Session
@@ -36,11 +36,13 @@ from app.persistence.models import (
     PlaceMonth,
     ReportingMonth,
     ShownMonth,
-    Substance,
+    ShownPlace,
     SubstanceMonth,
 )
 from app.sharing.masking import SHOWN_CONFIDENCES
 from app.sharing.rows import more_cells, open_cells, readable_cells
+
+LAST_MONTH = "9999-12"  # the end of a period that is open
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,72 +165,64 @@ _KEPT = (
 )
 
 
-def first_months(session: Session, reader: Principal | None, substances: Sequence[str], cut: Cut) -> dict[tuple[str, str], str]:
-    """The first month of each pair of a substance and a country within the cut's months, countries, confidences and relations.
+def first_months(
+    session: Session, reader: Principal | None, substances: Sequence[str], *, country: str | None = None
+) -> dict[tuple[str, str], str]:
+    """The month in which each pair of a substance and a country was first seen, over all months. Three queries at most.
 
-    Each pair is looked for by itself, so that the answer takes as long for a million detections as for a few thousand.
-    Where lines are not folded yet the substances in them are counted instead. Three queries.
+    Seen is a parent that is confirmed or probable. Substances with lines that are not folded yet are counted by themselves.
     """
     if not substances:
         return {}
     delta = DetectionDelta.substance_id
-    pending = set(session.scalars(select(delta).where(delta.in_(substances)).distinct()))
-    settled = [one for one in substances if one not in pending]
-    anywhere = Cut(months=cut.months, countries=cut.countries, confidences=None, relations=None)
-    places = counts(reader, ("country",), anywhere).subquery()
-    wanted = select(Substance.id, places.c.country).join(places, literal(True)).where(Substance.id.in_(settled)).subquery()
-    there = _first_month(wanted.c.id, wanted.c.country, reader, cut)
-    rows = session.execute(select(wanted.c.id, wanted.c.country, there)).all()
-    found = {(substance, country): month for substance, country, month in rows if month is not None}
+    pending = session.scalars(select(delta).where(delta.in_(substances)).distinct()).all()
+    cut = Cut(substances=[one for one in substances if one not in set(pending)], countries=None if country is None else [country])
+    pair = (ShownPlace.substance_id, ShownPlace.country)
+    parts = [
+        select(*pair, func.min(ShownPlace.first_month).label("month"))
+        .where(open_cells(reader, ShownPlace), *replace(cut, confidences=None, relations=None).conditions(ShownPlace))
+        .group_by(*pair)
+    ]
+    cell = (DetectionCell.substance_id, DetectionCell.country)
+    parts += [
+        select(*cell, func.min(DetectionCell.month))
+        .where(rule, DetectionCell.n > 0, *cut.conditions(DetectionCell))
+        .group_by(*cell)
+        for rule in more_cells(reader, DetectionCell)
+    ]
     if pending:
-        exact = counts(reader, ("substance_id", "country", "month"), replace(cut, substances=sorted(pending)))
-        for substance, country, month, _ in session.execute(exact):
-            found[substance, country] = min(found.get((substance, country), month), month)
+        exact = counts(reader, ("substance_id", "country", "month"), replace(cut, substances=pending)).subquery()
+        parts.append(select(exact.c.substance_id, exact.c.country, exact.c.month))
+    found: dict[tuple[str, str], str] = {}
+    for substance, place, month in session.execute(union_all(*parts)):
+        found[substance, place] = min(found.get((substance, place), month), month)
     return found
 
 
-def pairs(session: Session, reader: Principal | None, cut: Cut) -> Select[Any]:
-    """Rows (substance_id, country) with a detection within the cut, each once, in no order. One query is made here.
+def pairs(session: Session, reader: Principal | None, since: str, substances: Sequence[str] | None = None) -> CompoundSelect[Any]:
+    """Rows (substance_id, country) seen in this month or later, each once, in no order. One query is made here.
 
-    Pairs that exist at all are few; each is looked up by itself in the months of the cut. Substances with lines that are not
-    folded yet are counted instead.
+    Seen is a parent that is confirmed or probable. Substances with lines that are not folded yet are counted by themselves.
     """
     delta = DetectionDelta.substance_id
-    pending = session.scalars(select(delta).where(delta != "").distinct()).all()
-    known = (
-        select(DetectionPresence.substance_id, DetectionPresence.country)
-        .where(
-            DetectionPresence.n > 0,
-            DetectionPresence.substance_id.not_in(["", *pending]),
-            readable_cells(reader, DetectionPresence),
-            *replace(cut, months=None).conditions(DetectionPresence),
+    among = delta != "" if substances is None else delta.in_(substances)
+    pending = session.scalars(select(delta).where(among).distinct()).all()
+    cut = Cut(substances=substances, months=(since, LAST_MONTH))
+    parts = [
+        select(ShownPlace.substance_id, ShownPlace.country).where(
+            open_cells(reader, ShownPlace),
+            ShownPlace.last_month >= since,
+            ShownPlace.substance_id.not_in(pending),
+            *([] if substances is None else [ShownPlace.substance_id.in_(substances)]),
         )
-        .distinct()
-        .subquery()
-    )
-    there = _first_month(known.c.substance_id, known.c.country, reader, cut)
-    found = select(known.c.substance_id, known.c.country).where(there.is_not(None))
-    if not pending:
-        return found
-    exact = counts(reader, ("substance_id", "country"), replace(cut, substances=pending)).subquery()
-    both = union_all(found, select(exact.c.substance_id, exact.c.country)).subquery()
-    return select(both.c.substance_id, both.c.country)
-
-
-def _first_month(
-    substance: ColumnElement[str], country: ColumnElement[str], reader: Principal | None, cut: Cut
-) -> ScalarSelect[str]:
-    """The first month of one pair within the cut. Looked up pair by pair: a planner would join all cells to them instead."""
-    return (
-        select(DetectionCell.month)
-        .where(
-            DetectionCell.substance_id == substance,
-            DetectionCell.country == country,
-            DetectionCell.n > 0,
-            readable_cells(reader, DetectionCell),
-            *replace(cut, substances=None, countries=None).conditions(DetectionCell),
+    ]
+    parts += [
+        select(DetectionCell.substance_id, DetectionCell.country).where(
+            rule, DetectionCell.n > 0, DetectionCell.substance_id.not_in(["", *pending]), *cut.conditions(DetectionCell)
         )
-        .order_by(DetectionCell.month)
-        .limit(1)
-        .scalar_subquery()
-    )
+        for rule in more_cells(reader, DetectionCell)
+    ]
+    if pending:
+        exact = counts(reader, ("substance_id", "country"), replace(cut, substances=pending)).subquery()
+        parts.append(select(exact.c.substance_id, exact.c.country))
+    return union(*parts)

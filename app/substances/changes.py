@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal
 from app.persistence.models import Detection, DetectionCell, DetectionDelta, Substance, SubstanceMonth
-from app.sharing.counts import Cut, cells_of, counts
+from app.sharing.counts import LAST_MONTH, Cut, cells_of, counts
 from app.sharing.masking import MASKED, SHOWN_CONFIDENCES, Cell, counted, masked_cell, masks_detections
 from app.sharing.rows import more_cells, open_cells, readable_detections
-from app.substances.queries import LAST_MONTH, existing_substances, months_back, unpublished
+from app.substances.queries import existing_substances, months_back, unpublished
 
 ENOUGH = 24
 

@@ -18,7 +18,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, selectinload
 from app.auth.permissions import Principal, Role
 from app.persistence.models import CaseSubstance, Detection, HarmCase, Substance
 from app.regions import region_of
-from app.sharing.counts import Cut, counts
+from app.sharing.counts import LAST_MONTH, Cut, counts
 from app.sharing.masking import (
     MASK_BELOW,
     MASKED,
@@ -37,7 +37,6 @@ from app.sharing.rows import counted_cases, readable_cases, readable_detections
 
 MOST_LAGS = 500
 FEW_MEMBERS = 8
-LAST_MONTH = "9999-12"
 PERIOD, LATELY = 36, 12  # months: of charts and countries, and of the figures on top
 ROLES = ("sole_cause", "combined_cause", "contributory", "undetermined", "incidental")  # gravest first
 

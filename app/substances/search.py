@@ -19,9 +19,9 @@ from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal
 from app.persistence.models import Substance, SubstanceName
-from app.sharing.counts import Cut, cells_of, first_months, pairs
+from app.sharing.counts import LAST_MONTH, Cut, cells_of, pairs
 from app.sharing.masking import MASK_BELOW, MASKED, Cell, counted, masked_cell, masks_detections
-from app.substances.queries import LAST_MONTH, existing_substances, months_back, unpublished
+from app.substances.queries import existing_substances, months_back, unpublished
 from chem.names import fold
 
 INCHIKEY = re.compile(r"[A-Z]{14}-[A-Z]{10}-[A-Z]")
@@ -160,7 +160,7 @@ def search_substances(
     }
     rows = select(Substance, n.label("n"), number.c.last_month).outerjoin(number, number.c.group == group)
     if sort is Sort.COUNTRIES:
-        placed = _countries(session, principal, lately).subquery()
+        placed = _countries(session, principal, period[0]).subquery()
         rows = rows.outerjoin(placed, placed.c.group == group)
         placed_in: ColumnElement[int] = func.coalesce(placed.c.countries, 0)
         keys[sort] = case((ordered < MASK_BELOW, 0), else_=placed_in) if mask else placed_in
@@ -181,7 +181,7 @@ def search_substances(
         next_cursor = _encode([sort.value, descending, found[-1].sort_key, found[-1].Substance.id])
     near = _near(session, visible, text) if text and not total else ()
     groups = [row.Substance.connectivity or row.Substance.id for row in found if row.n]
-    countries = _countries_of(session, principal, groups, lately)
+    countries = _countries_of(session, principal, groups, period[0])
     apart = unpublished(session, principal, groups, now=now) if mask and groups else frozenset()
     return SubstancePage(
         items=tuple(_row(row, countries, mask=mask, apart=apart) for row in found),
@@ -212,9 +212,9 @@ def _by_group(principal: Principal | None, cut: Cut, *, masked: bool) -> Select[
     ).group_by(months.c.group)
 
 
-def _countries(session: Session, principal: Principal | None, cut: Cut) -> Select[str, int]:
-    """By connectivity group: how many countries have a detection. One query is made here."""
-    cells = pairs(session, principal, cut).subquery()
+def _countries(session: Session, principal: Principal | None, since: str) -> Select[str, int]:
+    """By connectivity group: how many countries have a detection since this month. One query is made here."""
+    cells = pairs(session, principal, since).subquery()
     group = func.coalesce(Substance.connectivity, Substance.id).label("group")
     return (
         select(group, func.count(cells.c.country.distinct()).label("countries"))
@@ -223,14 +223,14 @@ def _countries(session: Session, principal: Principal | None, cut: Cut) -> Selec
     )
 
 
-def _countries_of(session: Session, principal: Principal | None, groups: Sequence[str], cut: Cut) -> Counter[str]:
-    """The same for some groups, whatever the number of detections."""
+def _countries_of(session: Session, principal: Principal | None, groups: Sequence[str], since: str) -> Counter[str]:
+    """The same for some groups. Three queries at most."""
     if not groups:
         return Counter()
     group = func.coalesce(Substance.connectivity, Substance.id)
     rows = session.execute(select(Substance.id, group).where(group.in_(groups)))
     group_of = {row[0]: row[1] for row in rows}
-    found = first_months(session, principal, list(group_of), cut)
+    found = session.execute(pairs(session, principal, since, list(group_of)))
     return Counter(key for key, _ in {(group_of[substance], country) for substance, country in found})
 
 

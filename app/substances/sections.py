@@ -14,7 +14,7 @@ from app.context import AppContext
 from app.dossiers.medicines import approved_medicine
 from app.explore.figures import country_map
 from app.persistence.models import Measure, Organisation
-from app.sharing.counts import Cut, first_months
+from app.sharing.counts import first_months
 from app.sharing.masking import masks_detections
 from app.substances.control import Control, control_of
 from app.substances.figures import Figure, Value
@@ -168,7 +168,7 @@ def _first_seen(
     if masks_detections(reader):
         return None
     found: dict[str, str] = {}
-    for (_, country), month in first_months(session, reader, substance.members, Cut()).items():
+    for (_, country), month in first_months(session, reader, substance.members).items():
         found[country] = min(found.get(country, month), month)
     if not found:
         return None

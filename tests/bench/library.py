@@ -32,6 +32,29 @@ CORES = (
     "O=C1CC(c2ccc({a})c({b})c2)CN1CC(=O)N({n})C",
     "COc1cc2c(cc1OCCCN({n})C)ncnc2Nc1ccc({a})c({b})c1",
 )
+# asked for when a bench wants more than the first ones give
+MORE_CORES = (
+    "O=C(c1ccc({a})cc1)N1CCN(CC(=O)N({n})C)CC1c1ccc({b})cc1",
+    "CC(NC(=O)c1cc({a})nc({b})c1)C(=O)N({n})C",
+    "c1cc({a})c2c(c1)oc1c({b})cc(CN({n})C)cc12",
+    "O=C1NC(=O)C(CC)(c2ccc({a})c({b})c2)N1CCN({n})C",
+    "Cn1c(=O)c2c(ncn2CCN({n})C)n(-c2ccc({a})c({b})c2)c1=O",
+    "O=S(=O)(Nc1ccc({a})cc1)c1ccc({b})c(CN({n})C)c1",
+    "c1ccc({a})c(c1)-c1noc(CCN({n})C)c1-c1ccc({b})cc1",
+    "CC1(C)OC(c2ccc({a})cc2)C(CN({n})C)C1c1ccc({b})cc1",
+    "O=C(Nc1ccc({a})c({b})c1)C1CCCN1C(=O)CN({n})C",
+    "c1c({a})cc2c(c1)Sc1cc({b})ccc1N2CCCN({n})C",
+    "c1c({a})cc2c(c1)CCc1cc({b})ccc1N2CCCN({n})C",
+    "O=C(CCN({n})C)c1ccc({a})c2cccc({b})c12",
+    "N#Cc1c(-c2ccc({a})cc2)cc(-c2ccc({b})cc2)nc1N({n})C",
+    "c1cc({a})cnc1-c1csc(NC(=O)CN({n})C)c1-c1ccc({b})cc1",
+    "OC(CN({n})C)c1cc({a})c(OCc2ccc({b})cc2)cc1",
+    "O=C(OCCN({n})C)C(O)(c1ccc({a})cc1)c1ccc({b})cc1",
+    "c1c({a})ccc(c1)C1(CCN({n})C)CCOc2c({b})cccc21",
+    "O=c1[nH]c2cc({a})c({b})cc2n1C1CCN(CC(=O)N({n})C)CC1",
+    "Cc1nn(-c2ccc({a})cc2)c(C)c1C(=O)N({n})Cc1ccc({b})cc1",
+    "COc1cc({a})cc(C(=O)NCC2CCN(C(=O)CN({n})C)C2)c1Oc1ccc({b})cc1",
+)
 ON_RING = (
     "[H]",
     "F",
@@ -63,8 +86,14 @@ SALTS = ("Cl", "OC(=O)C(O)=O", "OC(=O)/C=C/C(O)=O", "OS(O)(=O)=O", "OC(=O)C(O)C(
 
 
 def structures(size: int) -> list[str]:
-    """So many SMILES, all different by the canonical SMILES of what they are without counter-ion; the same ones each time."""
-    return list(islice(_distinct(), size))
+    """So many SMILES, all different by the canonical SMILES of what they are without counter-ion; the same ones each time.
+
+    Raises ValueError where there are not that many.
+    """
+    found = list(islice(_distinct(), size))
+    if len(found) < size:
+        raise ValueError(f"the library has {len(found):,} structures, {size:,} were asked for")
+    return found
 
 
 def _distinct() -> Iterator[str]:
@@ -80,8 +109,8 @@ def _distinct() -> Iterator[str]:
 
 
 def _all() -> Iterator[str]:
-    for first, second, third in product(ON_RING, ON_NITROGEN, ON_RING):
-        for core in CORES:
+    for cores in (CORES, MORE_CORES):
+        for first, second, third, core in product(ON_RING, ON_NITROGEN, ON_RING, cores):
             yield core.format(
                 a=first, b=third, n=second, n2=ON_RING[len(second) % len(ON_RING)],
                 a0=ON_CARBON[len(third) % len(ON_CARBON)], b0=ON_NITROGEN[(len(first) + len(third)) % len(ON_NITROGEN)],

@@ -23,7 +23,7 @@ def test_upgrade_gives_the_tables_of_the_models(empty_database_url: str) -> None
     database = Database(empty_database_url)
     assert migrations.current(database.engine) is None
     migrations.upgrade(database.engine)
-    assert migrations.current(database.engine) == migrations.head(database.engine)
+    assert migrations.current(database.engine) == migrations.head()
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"include_object": _compared})
         differences: list[Any] = compare_metadata(context, Base.metadata)

@@ -38,6 +38,7 @@ from app.persistence.models.rollups import (
     PlaceMonth,
     ReportingMonth,
     ShownMonth,
+    ShownPlace,
     SubstanceMonth,
 )
 from app.persistence.models.sharing import LabelConsent, SharingGroup, SharingGroupMember
@@ -118,6 +119,7 @@ __all__ = [
     "SharingGroup",
     "SharingGroupMember",
     "ShownMonth",
+    "ShownPlace",
     "SignInFailure",
     "Snapshot",
     "Subscription",

@@ -15,6 +15,7 @@ from app.persistence.base import Base, Id
 # the columns by which detections are told apart here, in the order of the primary keys
 KEY = ("substance_id", "month", "country", "org_id", "context", "confidence", "relation", "tlp", "test", "report_id")
 _RED = text("report_id <> ''")
+_ANEW = text("first_month = ''")
 
 
 class DetectionDelta(Base):
@@ -109,6 +110,26 @@ class ShownMonth(Base):
     n: Mapped[int]
 
     __table_args__ = (Index(None, "month"),)
+
+
+class ShownPlace(Base):
+    """When a substance was first and last found in a country, over the rows of `ShownMonth`; not where none was resolved.
+
+    A first month that is empty says that both are to be looked up anew, as something was taken away; never after a fold.
+    """
+
+    __tablename__ = "shown_place"
+
+    substance_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    country: Mapped[str] = mapped_column(String(2), primary_key=True)
+    tlp: Mapped[str] = mapped_column(String(12), primary_key=True)
+    first_month: Mapped[str] = mapped_column(String(7))
+    last_month: Mapped[str] = mapped_column(String(7))
+
+    __table_args__ = (
+        Index(None, "country"),
+        Index("ix_shown_place_anew", "substance_id", postgresql_where=_ANEW, sqlite_where=_ANEW),
+    )
 
 
 class CountryMonth(Base):
