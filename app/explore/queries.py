@@ -15,7 +15,7 @@ from app.auth.permissions import Principal
 from app.explore.questions import Measure, Question, Split, View
 from app.persistence.models import Substance
 from app.regions import region_of
-from app.sharing.counts import LAST_MONTH, Cut, counts
+from app.sharing.counts import LAST_MONTH, Cut, counts, groupings
 from app.sharing.masking import NO_DATA, Cell, cells, masks_detections, suppress
 from app.substances.denominators import FEW_TESTS, stated_tests, wilson
 from app.substances.queries import existing_substances
@@ -210,12 +210,15 @@ def _base(session: Session, reader: Principal, question: Question, cut: Cut) -> 
         for org, month, n in session.execute(counts(reader, ("org_id", "month"), cut)):
             base.laboratories[org][month] = n
         return base
-    cells_of = counts(reader, ("org_id", "country", "month", "confidence"), cut)
-    for org, country, month, confidence, n in session.execute(cells_of):
-        base.places[country, month] += n
-        base.laboratories[org][month] += n
-        base.grades[confidence, month] += n
-        base.tested[org, country, month] += n
+    ways: list[tuple[str, ...]] = [("country", "month"), ("org_id", "month"), ("confidence", "month")]
+    if question.measure is Measure.RATE:
+        ways.append(("org_id", "country", "month"))
+    places, laboratories, grades, *tested = groupings(session, reader, ways, cut)
+    base.places.update({(country, month): n for country, month, n in places})
+    for org, month, n in laboratories:
+        base.laboratories[org][month] = n
+    base.grades.update({(confidence, month): n for confidence, month, n in grades})
+    base.tested.update({(org, country, month): n for rows in tested for org, country, month, n in rows})
     return base
 
 

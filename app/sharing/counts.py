@@ -19,6 +19,7 @@ from sqlalchemy import (
     Subquery,
     cast,
     func,
+    literal,
     select,
     union,
     union_all,
@@ -89,6 +90,25 @@ def counts(reader: Principal | None, by: Sequence[str], cut: Cut) -> Select[Any]
     total = cast(func.sum(cells.c.n), Integer)
     columns = [cells.c[name] for name in by]
     return select(*columns, total.label("n")).group_by(*columns).having(total > 0)
+
+
+def groupings(
+    session: Session, reader: Principal | None, bys: Sequence[Sequence[str]], cut: Cut
+) -> tuple[list[tuple[Any, ...]], ...]:
+    """The rows of `counts` for each of several groupings, from one reading of the tables. One query."""
+    columns = sorted({name for by in bys for name in by})
+    cells = counts(reader, columns, cut).cte("finest")
+    width = max(len(by) for by in bys)
+    parts = []
+    for place, by in enumerate(bys):
+        names = [cells.c[name] for name in by]
+        padding = [literal("").label(f"pad_{n}") for n in range(width - len(by))]
+        total = cast(func.sum(cells.c.n), Integer).label("n")
+        parts.append(select(literal(place).label("which"), *names, *padding, total).group_by(*names))
+    found: tuple[list[tuple[Any, ...]], ...] = tuple([] for _ in bys)
+    for which, *row in session.execute(union_all(*parts)):
+        found[which].append((*row[: len(bys[which])], row[-1]))
+    return found
 
 
 def counts_of_labels(labels: Sequence[str], by: Sequence[str], cut: Cut) -> Select[Any]:
@@ -226,3 +246,46 @@ def pairs(session: Session, reader: Principal | None, since: str, substances: Se
         exact = counts(reader, ("substance_id", "country"), replace(cut, substances=pending)).subquery()
         parts.append(select(exact.c.substance_id, exact.c.country))
     return union(*parts)
+
+
+def at_most(
+    session: Session, reader: Principal | None, substances: Sequence[str], months: tuple[str, str], enough: int
+) -> dict[tuple[str, str], int]:
+    """Counts of the pairs of a substance and a country in these months, each counted no further than `enough`. Two queries.
+
+    For what asks only whether a count is small: a common pair is left after a few cells, however many there are.
+    """
+    if not substances:
+        return {}
+    delta = DetectionDelta.substance_id
+    pending = set(session.scalars(select(delta).where(delta.in_(substances)).distinct()))
+    if more_cells(reader, DetectionCell):  # readers of more than the label opens
+        pending = set(substances)
+    settled = [one for one in substances if one not in pending]
+    pair = (
+        select(ShownPlace.substance_id, ShownPlace.country)
+        .where(open_cells(reader, ShownPlace), ShownPlace.substance_id.in_(settled), ShownPlace.last_month >= months[0])
+        .distinct()
+        .subquery("pair")
+    )
+    some = (
+        select(DetectionCell.n)
+        .where(
+            DetectionCell.substance_id == pair.c.substance_id,
+            DetectionCell.country == pair.c.country,
+            DetectionCell.n > 0,
+            DetectionCell.test.is_(False),
+            open_cells(reader, DetectionCell),
+            *Cut(months=months).conditions(DetectionCell),
+        )
+        .correlate(pair)
+        .limit(enough)
+        .subquery("some")
+    )
+    total = cast(select(func.sum(some.c.n)).scalar_subquery(), Integer)
+    parts: list[Select[Any]] = [select(pair.c.substance_id, pair.c.country, total.label("n"))]
+    if pending:
+        exact = counts(reader, ("substance_id", "country"), Cut(substances=sorted(pending), months=months)).subquery()
+        parts.append(select(exact.c.substance_id, exact.c.country, exact.c.n))
+    rows = session.execute(union_all(*parts))
+    return {(substance, country): min(int(n), enough) for substance, country, n in rows if n}

@@ -13,7 +13,7 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, Select, and_, false, literal, or_, select
 
 from app.auth.permissions import TLP_ORDER, Principal, Role, visible_tlp
-from app.persistence.models import Detection, HarmCase, Organisation, Report
+from app.persistence.models import CaseSubstance, Detection, HarmCase, Organisation, Report
 from app.sharing.groups import groups_of
 from app.web.places import SMALL_COUNTRIES
 
@@ -130,6 +130,21 @@ def readable_cases(reader: Principal | None) -> ColumnElement[bool]:
             return listed
         case _:
             return false()
+
+
+def readable_parts(reader: Principal | None) -> ColumnElement[bool]:
+    """That the detection of a part in a case may be read, over the rows of cases and parts: the rule of `readable_detections`.
+
+    A case has the label of its report or a stricter one, and counts with its detections: where its own label opens it, the
+    detection need not be looked up.
+    """
+    looked_up = (
+        select(literal(1))
+        .where(Detection.id == CaseSubstance.detection_id, readable_detections(reader))
+        .correlate(CaseSubstance)
+        .exists()
+    )
+    return or_(and_(HarmCase.tlp.in_(labels(reader)), HarmCase.test.is_(False), HarmCase.counted), looked_up)
 
 
 def counted_cases(reader: Principal | None) -> ColumnElement[bool]:

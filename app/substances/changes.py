@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, ScalarSelect, and_, case, cast, func, literal, select
+from sqlalchemy import Integer, and_, case, cast, func, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal
-from app.persistence.models import Detection, DetectionCell, DetectionDelta, Substance, SubstanceMonth
+from app.persistence.models import Detection, DetectionCell, DetectionDelta, ShownPlace, Substance
 from app.sharing.counts import LAST_MONTH, Cut, cells_of, counts
 from app.sharing.masking import MASKED, SHOWN_CONFIDENCES, Cell, counted, masked_cell, masks_detections
 from app.sharing.rows import more_cells, open_cells, readable_detections
@@ -49,54 +48,62 @@ def last_received(session: Session, principal: Principal | None) -> datetime | N
 
 
 def recent_changes(session: Session, principal: Principal | None, *, now: datetime, days: int = 30) -> Changes:
-    """Two queries."""
+    """One query."""
     mask = masks_detections(principal)
     since = now - timedelta(days=days)
     home = principal.country if principal else ""
     shown = and_(readable_detections(principal), Detection.relation == "parent", Detection.confidence.in_(SHOWN_CONFIDENCES))
-    rows = session.execute(
-        select(Detection.substance_id, Detection.country, func.count())
+    recent = (
+        select(Detection.substance_id, Detection.country, func.count().label("n"))
         .where(shown, Detection.received_at >= since)
         .group_by(Detection.substance_id, Detection.country)
-    ).all()
-    earlier = select(literal(1)).where(Detection.substance_id == Substance.id, shown, Detection.received_at < since)
-    found = {substance for substance, *_ in rows if substance is not None}
-    firsts = select(func.count()).where(Substance.id.in_(found), ~earlier.correlate(Substance).exists())
-    first_seen = session.scalar(firsts) or 0
+        .cte("recent")
+    )
+    found = select(recent.c.substance_id).where(recent.c.substance_id.is_not(None)).distinct().subquery()
+    earlier = select(literal(1)).where(Detection.substance_id == found.c.substance_id, shown, Detection.received_at < since)
+    firsts = select(func.count()).select_from(found).where(~earlier.correlate(found).exists())
+    row = session.execute(
+        select(
+            cast(func.coalesce(func.sum(recent.c.n), 0), Integer).label("detections"),
+            func.count(recent.c.country.distinct()).label("countries"),
+            cast(func.coalesce(func.sum(case((recent.c.country == home, recent.c.n), else_=0)), 0), Integer).label("home"),
+            firsts.scalar_subquery().label("first_seen"),
+        )
+    ).one()
     return Changes(
-        detections=masked_cell(sum(n for *_, n in rows), mask=mask),
-        countries=masked_cell(len({country for _, country, _ in rows}), mask=mask),
-        first_seen=masked_cell(first_seen, mask=mask),
-        home=masked_cell(sum(n for _, country, n in rows if country == home), mask=mask),
+        detections=masked_cell(row.detections, mask=mask),
+        countries=masked_cell(row.countries, mask=mask),
+        first_seen=masked_cell(row.first_seen, mask=mask),
+        home=masked_cell(row.home, mask=mask),
     )
 
 
 def first_month_of(session: Session, principal: Principal | None) -> dict[str, str]:
-    """The month of the first detection of each substance that is not ordinary, by id. Three queries at most.
+    """The month of the first detection of each substance that is not ordinary, by id. Two queries.
 
-    The first month of a substance is looked up by itself, under each rule that opens rows to the reader; substances with lines
-    that are not folded yet are counted.
+    Substances with lines that are not folded yet are counted by themselves.
     """
     wanted = and_(Substance.ordinary.is_(False), Substance.merged_into.is_(None))
     pending = [key for key in session.scalars(select(DetectionDelta.substance_id).distinct()) if key]
-
-    def first(months: Any, rule: ColumnElement[bool]) -> ScalarSelect[str]:
-        query = select(months.month).where(months.substance_id == Substance.id, months.n > 0, rule, *Cut().conditions(months))
-        return query.order_by(months.month).limit(1).correlate(Substance).scalar_subquery()
-
-    ways = [first(SubstanceMonth, open_cells(principal, SubstanceMonth))]
-    ways += [first(DetectionCell, rule) for rule in more_cells(principal, DetectionCell)]
-    found = {
-        key: min(month for month in months if month is not None)
-        for key, *months in session.execute(select(Substance.id, *ways).where(wanted, Substance.id.not_in(pending)))
-        if any(months)
-    }
+    place, cell = ShownPlace, DetectionCell
+    parts = [
+        select(place.substance_id, func.min(place.first_month).label("month"))
+        .where(open_cells(principal, place), place.substance_id.not_in(pending))
+        .group_by(place.substance_id)
+    ]
+    parts += [
+        select(cell.substance_id, func.min(cell.month))
+        .where(rule, cell.n > 0, cell.substance_id.not_in(pending), *Cut().conditions(cell))
+        .group_by(cell.substance_id)
+        for rule in more_cells(principal, cell)
+    ]
     if pending:
         rows = counts(principal, ("substance_id", "month"), Cut(substances=pending)).subquery()
-        more = select(rows.c.substance_id, func.min(rows.c.month)).group_by(rows.c.substance_id)
-        for key, month in session.execute(more.join(Substance, Substance.id == rows.c.substance_id).where(wanted)):
-            found[key] = month
-    return found
+        parts.append(select(rows.c.substance_id, func.min(rows.c.month)).group_by(rows.c.substance_id))
+    months = union_all(*parts).subquery("months")
+    first = func.min(months.c.month)
+    query = select(Substance.id, first).join(months, months.c.substance_id == Substance.id).where(wanted).group_by(Substance.id)
+    return {row[0]: row[1] for row in session.execute(query)}
 
 
 def newest_substances(session: Session, principal: Principal | None, *, now: datetime, limit: int) -> tuple[NewSubstance, ...]:

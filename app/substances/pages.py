@@ -256,7 +256,7 @@ def _figures(
     countries = queries.detections_by_country(session, principal, substance.members, now=now, known=known)
     rates = None
     if not series.masked:  # a rate would give a hidden count away
-        rates = rates_by_month(session, principal, substance.members, known.period, known=known.by_laboratory())
+        rates = rates_by_month(session, principal, substance.members, known.period, known=known.laboratories)
     return (
         figures.month_figure(substance.name, series, base=base, rates=rates),
         figures.country_figure(substance.name, countries, period=_period(), base=base),

@@ -18,7 +18,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, selectinload
 from app.auth.permissions import Principal, Role
 from app.persistence.models import CaseSubstance, Detection, HarmCase, Substance
 from app.regions import region_of
-from app.sharing.counts import LAST_MONTH, Cut, counts
+from app.sharing.counts import LAST_MONTH, Cut, at_most, counts, groupings
 from app.sharing.masking import (
     MASK_BELOW,
     MASKED,
@@ -33,7 +33,7 @@ from app.sharing.masking import (
     suppress,
     total_of,
 )
-from app.sharing.rows import counted_cases, readable_cases, readable_detections
+from app.sharing.rows import counted_cases, readable_cases, readable_detections, readable_parts
 
 MOST_LAGS = 500
 FEW_MEMBERS = 8
@@ -235,27 +235,21 @@ def substance_detail(session: Session, principal: Principal | None, substance_id
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeriodCells:
-    """What a series by month and a count by country are made of: the months, and (sender, country, month, confidence, count)
-    of the parents that are confirmed or probable; and of which months and countries any report is known.
+    """What a series by month and a count by country are made of: the months; counts of the parents that are confirmed or probable
+    by (country, month, confidence) and by (sender, month); and of which months and countries any report is known.
     """
 
     period: tuple[str, ...]
-    cells: tuple[tuple[str, str, str, str, int], ...]
+    places: tuple[tuple[str, str, str, int], ...]
+    laboratories: dict[tuple[str, str], int]
     reporting: frozenset[tuple[str, str]]
 
     def by(self, column: int) -> dict[str, int]:
-        """Counts by country (1) or month (2), in its order."""
+        """Counts by country (0) or month (1), in its order."""
         found: Counter[str] = Counter()
-        for cell in self.cells:
-            found[str(cell[column])] += cell[4]
+        for cell in self.places:
+            found[str(cell[column])] += cell[3]
         return dict(sorted(found.items()))
-
-    def by_laboratory(self) -> dict[tuple[str, str], int]:
-        """Counts by sender and month."""
-        found: Counter[tuple[str, str]] = Counter()
-        for org_id, _, month, _, n in self.cells:
-            found[org_id, month] += n
-        return dict(found)
 
 
 def period_cells(
@@ -264,11 +258,15 @@ def period_cells(
     """Two queries."""
     period = months_back(now, months)
     cut = Cut(substances=substance_ids, months=(period[0], period[-1]))
-    rows = session.execute(counts(principal, ("org_id", "country", "month", "confidence"), cut))
-    cells = tuple((str(org), str(country), str(month), str(grade), int(n)) for org, country, month, grade, n in rows)
+    places, laboratories = groupings(session, principal, (("country", "month", "confidence"), ("org_id", "month")), cut)
     anything = Cut(months=(period[0], LAST_MONTH), confidences=None, relations=None)
     reporting = session.execute(counts(principal, ("month", "country"), anything))
-    return PeriodCells(period=period, cells=cells, reporting=frozenset((month, country) for month, country, _ in reporting))
+    return PeriodCells(
+        period=period,
+        places=tuple((country, month, grade, n) for country, month, grade, n in places),
+        laboratories={(org, month): n for org, month, n in laboratories},
+        reporting=frozenset((month, country) for month, country, _ in reporting),
+    )
 
 
 def newest_of(principal: Principal | None, substance_ids: Sequence[str]) -> tuple[ColumnElement[bool], tuple[Any, ...]]:
@@ -301,15 +299,16 @@ def detections_by_month(
     by_month: Counter[str] = Counter()
     split: Counter[tuple[str, str]] = Counter()
     by_laboratory: dict[str, Counter[str]] = defaultdict(Counter)
-    for org_id, _, month, confidence, n in found.cells:
+    for _, month, confidence, n in found.places:
         by_month[month] += n
         split[month, confidence] += n
+    for (org_id, month), n in found.laboratories.items():
         by_laboratory[org_id][month] += n
 
     mask = masks_detections(principal)
     reporting = {month for month, _ in found.reporting}
     reported = {month: by_month[month] for month in period if month in reporting}
-    totals = suppress(reported, found.by(1))[0] if mask else cells(reported, mask=False)
+    totals = suppress(reported, found.by(0))[0] if mask else cells(reported, mask=False)
     arriving = _arriving(session, principal, substance_ids, period, now)
     points = []
     for month in period:
@@ -337,7 +336,7 @@ def unpublished(session: Session, principal: Principal | None, groups: Sequence[
     """Of these connectivity groups those whose count of the last 12 months a masked reader may not have.
 
     That is so where a month of it is hidden in the substance's own table: the count less the months shown would be that month.
-    The countries are counted only of those where it depends on them. Three queries.
+    The countries are counted only of those where it depends on them. Four queries.
     """
     period = months_back(now, PERIOD)
     cut = Cut(months=(period[0], period[-1]))
@@ -355,26 +354,27 @@ def unpublished(session: Session, principal: Principal | None, groups: Sequence[
         return any(cell == MASKED for month, cell in suppress(months, countries)[0].items() if month in lately)
 
     hidden, depends = set(), {}
-    for key, months in _grouped(session, principal, group_of, "month", cut).items():
+    for key, months in _grouped(session, principal, group_of, cut).items():
         if is_hidden(months, {}):
             hidden.add(key)
         elif is_hidden(months, {"": 1}):  # as soon as any country is
             depends[key] = months
-    open_ones = {substance: group for substance, group in group_of.items() if group in depends}
-    for key, countries in _grouped(session, principal, open_ones, "country", cut).items():
+    members = sorted(substance for substance, group in group_of.items() if group in depends)
+    places: dict[str, Counter[str]] = defaultdict(Counter)
+    for (substance, country), n in at_most(session, principal, members, (period[0], period[-1]), MASK_BELOW).items():
+        places[group_of[substance]][country] += n
+    for key, countries in places.items():
         if is_hidden(depends[key], countries):
             hidden.add(key)
     return frozenset(hidden)
 
 
-def _grouped(
-    session: Session, principal: Principal | None, group_of: Mapping[str, str], column: str, cut: Cut
-) -> dict[str, dict[str, int]]:
-    """Counts of connectivity groups by a column, in its order. One query."""
+def _grouped(session: Session, principal: Principal | None, group_of: Mapping[str, str], cut: Cut) -> dict[str, dict[str, int]]:
+    """Counts of connectivity groups by month, in its order. One query."""
     found: dict[str, Counter[str]] = defaultdict(Counter)
-    rows = session.execute(counts(principal, ("substance_id", column), replace(cut, substances=sorted(group_of))))
-    for substance, value, n in sorted(tuple(row) for row in rows):
-        found[group_of[substance]][value] += n
+    rows = session.execute(counts(principal, ("substance_id", "month"), replace(cut, substances=sorted(group_of))))
+    for substance, month, n in rows:
+        found[group_of[substance]][month] += n
     return {group: dict(sorted(table.items())) for group, table in found.items()}
 
 
@@ -425,13 +425,13 @@ def detections_by_country(
     base = known or period_cells(session, principal, substance_ids, now=now, months=months)
     parts: Counter[tuple[str, str]] = Counter()
     months_of: dict[str, set[str]] = defaultdict(set)
-    for _, country, month, confidence, n in base.cells:
+    for country, month, confidence, n in base.places:
         parts[country, confidence] += n
         months_of[country].add(month)
     reporting = {country for _, country in base.reporting}
     mask = masks_detections(principal)
-    numbers = base.by(1)
-    found = suppress(numbers, base.by(2))[0] if mask else cells(numbers, mask=False)
+    numbers = base.by(0)
+    found = suppress(numbers, base.by(1))[0] if mask else cells(numbers, mask=False)
     listed = [
         CountryCount(
             country=country,
@@ -483,8 +483,7 @@ def cases_of(session: Session, principal: Principal | None, substance_ids: Seque
         select(HarmCase.id, HarmCase.seriousness, CaseSubstance.role, readable_cases(principal).label("readable"))
         .select_from(HarmCase)
         .join(CaseSubstance, CaseSubstance.case_id == HarmCase.id)
-        .join(Detection, Detection.id == CaseSubstance.detection_id)
-        .where(CaseSubstance.substance_id.in_(substance_ids), readable_detections(principal), counted_cases(principal))
+        .where(CaseSubstance.substance_id.in_(substance_ids), readable_parts(principal), counted_cases(principal))
     ).all()
     mask = not all(row.readable for row in rows)
     seriousness = {row.id: row.seriousness for row in rows}

@@ -24,6 +24,7 @@ from app.persistence.models import (
     CaseSubstance,
     Detection,
     DetectionDelta,
+    HarmCase,
     Organisation,
     SharingGroup,
     SharingGroupMember,
@@ -31,8 +32,8 @@ from app.persistence.models import (
     Substance,
 )
 from app.persistence.rollups import SHAPES, differences, fold_all, rebuild
-from app.sharing.counts import Cut, counts, first_months, pairs
-from app.sharing.rows import readable_detections
+from app.sharing.counts import Cut, at_most, counts, first_months, groupings, pairs
+from app.sharing.rows import readable_detections, readable_parts
 from app.substances.changes import first_month_of
 from tests.conftest import NOW, Service
 
@@ -162,23 +163,35 @@ def _check(service: Service) -> None:
             expected = {tuple(row[:-1]): row[-1] for row in session.execute(raw)}
             found = {tuple(row[:-1]): row[-1] for row in session.execute(counts(reader, by, cut))}
             assert found == expected, (reader, by, cut)
+            ways = (by, by[:1], by[-1:])
+            for way, rows in zip(ways, groupings(session, reader, ways, cut), strict=True):
+                assert sorted(rows) == sorted(tuple(row) for row in session.execute(counts(reader, way, cut))), (reader, way, cut)
             seen[reader.org_name if reader else "public"] = max(
                 seen[reader.org_name if reader else "public"], sum(found.values())
             )
         for reader, since, country in product(_readers(service), ("", "2026-09", "2026-10", "2027-01"), (None, "MT")):
-            where = [readable_detections(reader), Detection.substance_id.is_not(None), *Cut().conditions(Detection)]
+            rules = [readable_detections(reader), Detection.substance_id.is_not(None), *Cut().conditions(Detection)]
             pair = (Detection.substance_id, Detection.country)
-            seen_since = {(row[0], row[1]) for row in session.execute(select(*pair).where(*where, Detection.month >= since))}
+            seen_since = {(row[0], row[1]) for row in session.execute(select(*pair).where(*rules, Detection.month >= since))}
             assert sorted(session.execute(pairs(session, reader, since)).all()) == sorted(seen_since), (reader, since)
             some = sorted({one for one, _ in seen_since})[:1]
             of_some = sorted(one for one in seen_since if one[0] in some)
             assert sorted(session.execute(pairs(session, reader, since, some)).all()) == of_some, (reader, since)
             if country is not None:
-                where.append(Detection.country == country)
+                rules.append(Detection.country == country)
             first = {
-                row[:2]: row[2] for row in session.execute(select(*pair, func.min(Detection.month)).where(*where).group_by(*pair))
+                row[:2]: row[2] for row in session.execute(select(*pair, func.min(Detection.month)).where(*rules).group_by(*pair))
             }
             assert first_months(session, reader, sorted({one for one, _ in first}), country=country) == first, (reader, country)
+        for reader, months in product(_readers(service), (("2026-01", "2026-09"), ("2026-09", "2026-12"))):
+            by_place = counts(reader, ("substance_id", "country"), Cut(months=months))
+            exact = {(one, place): min(n, 3) for one, place, n in session.execute(by_place) if one}
+            assert at_most(session, reader, sorted({one for one, _ in exact}), months, 3) == exact, (reader, months)
+        for reader in _readers(service):
+            of_cases = select(CaseSubstance.case_id, CaseSubstance.detection_id)
+            by_case = of_cases.join(HarmCase, HarmCase.id == CaseSubstance.case_id).where(readable_parts(reader))
+            by_detection = of_cases.join(Detection, Detection.id == CaseSubstance.detection_id).where(readable_detections(reader))
+            assert sorted(session.execute(by_case).all()) == sorted(session.execute(by_detection).all()), reader
         for reader in _readers(service):
             where = (readable_detections(reader), *Cut().conditions(Detection), Substance.ordinary.is_(False))
             months = select(Substance.id, func.min(Detection.month)).join(Detection, Detection.substance_id == Substance.id)
