@@ -16,10 +16,11 @@ from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal, Role
 from app.persistence.models import ActivityReport, Detection, HarmCase, Measure, Organisation, Report, Substance
-from app.sharing.counts import LAST_MONTH, Cut, counts, first_months
+from app.sharing.counts import LAST_MONTH, Cut, counts
 from app.sharing.masking import NO_DATA, Total, counted
 from app.sharing.rows import readable_cases, readable_detections
 from app.statements.service import current, readable
+from app.substances.changes import first_month_of
 from app.substances.queries import LaboratoryYears, MonthPoint, MonthSeries, months_back
 
 MONTHS = 24
@@ -104,14 +105,13 @@ def _series(cells: Sequence[Any], months: tuple[str, ...]) -> MonthSeries:
 
 
 def _substances(session: Session, reader: Principal, code: str, months: tuple[str, ...]) -> list[Found]:
-    """What was ever found in the country, in no order. Five queries at most."""
+    """What was ever found in the country, in no order. Four queries at most."""
     rows = session.execute(
         select(Substance.id, Substance.name, Substance.chemical_group, Substance.legal_status).where(
             Substance.ordinary.is_(False), Substance.merged_into.is_(None)
         )
     ).all()
-    seen = first_months(session, reader, [row.id for row in rows], country=code)
-    first = {key: month for (key, _), month in seen.items()}
+    first = first_month_of(session, reader, country=code)
     numbers = counts(reader, ("substance_id",), Cut(countries=(code,), months=(months[-12], LAST_MONTH)))
     lately = {str(key): int(n) for key, n in session.execute(numbers)}
     return [

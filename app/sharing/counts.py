@@ -185,10 +185,8 @@ _KEPT = (
 )
 
 
-def first_months(
-    session: Session, reader: Principal | None, substances: Sequence[str], *, country: str | None = None
-) -> dict[tuple[str, str], str]:
-    """The month in which each pair of a substance and a country was first seen, over all months. Three queries at most.
+def first_months(session: Session, reader: Principal | None, substances: Sequence[str]) -> dict[tuple[str, str], str]:
+    """The month in which each pair of one of these substances and a country was first seen, over all months. Two queries.
 
     Seen is a parent that is confirmed or probable. Substances with lines that are not folded yet are counted by themselves.
     """
@@ -196,7 +194,7 @@ def first_months(
         return {}
     delta = DetectionDelta.substance_id
     pending = session.scalars(select(delta).where(delta.in_(substances)).distinct()).all()
-    cut = Cut(substances=[one for one in substances if one not in set(pending)], countries=None if country is None else [country])
+    cut = Cut(substances=[one for one in substances if one not in set(pending)])
     pair = (ShownPlace.substance_id, ShownPlace.country)
     parts = [
         select(*pair, func.min(ShownPlace.first_month).label("month"))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Integer, and_, case, cast, func, literal, select, union_all
+from sqlalchemy import ColumnElement, Integer, ScalarSelect, and_, case, cast, func, literal, select
 from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal
@@ -78,32 +78,40 @@ def recent_changes(session: Session, principal: Principal | None, *, now: dateti
     )
 
 
-def first_month_of(session: Session, principal: Principal | None) -> dict[str, str]:
-    """The month of the first detection of each substance that is not ordinary, by id. Two queries.
+def first_month_of(session: Session, principal: Principal | None, *, country: str | None = None) -> dict[str, str]:
+    """The month of the first detection, in this country or anywhere, of each substance that is not ordinary, by id.
 
-    Substances with lines that are not folded yet are counted by themselves.
+    Three queries at most. What the label opens is kept; under the other rules a substance is looked up by itself. Substances
+    with lines that are not folded yet are counted.
     """
     wanted = and_(Substance.ordinary.is_(False), Substance.merged_into.is_(None))
     pending = [key for key in session.scalars(select(DetectionDelta.substance_id).distinct()) if key]
+    cut = Cut(countries=None if country is None else (country,))
     place, cell = ShownPlace, DetectionCell
-    parts = [
+
+    def looked_up(rule: ColumnElement[bool]) -> ScalarSelect[str]:
+        query = select(cell.month).where(cell.substance_id == Substance.id, cell.n > 0, rule, *cut.conditions(cell))
+        return query.order_by(cell.month).limit(1).correlate(Substance).scalar_subquery()
+
+    kept = (
         select(place.substance_id, func.min(place.first_month).label("month"))
-        .where(open_cells(principal, place), place.substance_id.not_in(pending))
+        .where(open_cells(principal, place), *([] if country is None else [place.country == country]))
         .group_by(place.substance_id)
-    ]
-    parts += [
-        select(cell.substance_id, func.min(cell.month))
-        .where(rule, cell.n > 0, cell.substance_id.not_in(pending), *Cut().conditions(cell))
-        .group_by(cell.substance_id)
-        for rule in more_cells(principal, cell)
-    ]
+        .subquery()
+    )
+    ways = [looked_up(rule) for rule in more_cells(principal, cell)]
+    rows = session.execute(
+        select(Substance.id, kept.c.month, *ways)
+        .outerjoin(kept, kept.c.substance_id == Substance.id)
+        .where(wanted, Substance.id.not_in(pending))
+    )
+    found = {key: min(month for month in months if month is not None) for key, *months in rows if any(months)}
     if pending:
-        rows = counts(principal, ("substance_id", "month"), Cut(substances=pending)).subquery()
-        parts.append(select(rows.c.substance_id, func.min(rows.c.month)).group_by(rows.c.substance_id))
-    months = union_all(*parts).subquery("months")
-    first = func.min(months.c.month)
-    query = select(Substance.id, first).join(months, months.c.substance_id == Substance.id).where(wanted).group_by(Substance.id)
-    return {row[0]: row[1] for row in session.execute(query)}
+        counted_ones = counts(principal, ("substance_id", "month"), replace(cut, substances=pending)).subquery()
+        more = select(counted_ones.c.substance_id, func.min(counted_ones.c.month)).group_by(counted_ones.c.substance_id)
+        for key, month in session.execute(more.join(Substance, Substance.id == counted_ones.c.substance_id).where(wanted)):
+            found[key] = month
+    return found
 
 
 def newest_substances(session: Session, principal: Principal | None, *, now: datetime, limit: int) -> tuple[NewSubstance, ...]:

@@ -169,7 +169,7 @@ def _check(service: Service) -> None:
             seen[reader.org_name if reader else "public"] = max(
                 seen[reader.org_name if reader else "public"], sum(found.values())
             )
-        for reader, since, country in product(_readers(service), ("", "2026-09", "2026-10", "2027-01"), (None, "MT")):
+        for reader, since in product(_readers(service), ("", "2026-09", "2026-10", "2027-01")):
             rules = [readable_detections(reader), Detection.substance_id.is_not(None), *Cut().conditions(Detection)]
             pair = (Detection.substance_id, Detection.country)
             seen_since = {(row[0], row[1]) for row in session.execute(select(*pair).where(*rules, Detection.month >= since))}
@@ -177,12 +177,9 @@ def _check(service: Service) -> None:
             some = sorted({one for one, _ in seen_since})[:1]
             of_some = sorted(one for one in seen_since if one[0] in some)
             assert sorted(session.execute(pairs(session, reader, since, some)).all()) == of_some, (reader, since)
-            if country is not None:
-                rules.append(Detection.country == country)
-            first = {
-                row[:2]: row[2] for row in session.execute(select(*pair, func.min(Detection.month)).where(*rules).group_by(*pair))
-            }
-            assert first_months(session, reader, sorted({one for one, _ in first}), country=country) == first, (reader, country)
+            by_pair = select(*pair, func.min(Detection.month)).where(*rules).group_by(*pair)
+            first = {(row[0], row[1]): row[2] for row in session.execute(by_pair)}
+            assert first_months(session, reader, sorted({one for one, _ in first})) == first, reader
         for reader, months in product(_readers(service), (("2026-01", "2026-09"), ("2026-09", "2026-12"))):
             by_place = counts(reader, ("substance_id", "country"), Cut(months=months))
             exact = {(one, place): min(n, 3) for one, place, n in session.execute(by_place) if one}
@@ -192,11 +189,13 @@ def _check(service: Service) -> None:
             by_case = of_cases.join(HarmCase, HarmCase.id == CaseSubstance.case_id).where(readable_parts(reader))
             by_detection = of_cases.join(Detection, Detection.id == CaseSubstance.detection_id).where(readable_detections(reader))
             assert sorted(session.execute(by_case).all()) == sorted(session.execute(by_detection).all()), reader
-        for reader in _readers(service):
-            where = (readable_detections(reader), *Cut().conditions(Detection), Substance.ordinary.is_(False))
+        for reader, country in product(_readers(service), (None, "MT", "DE")):
+            cut = Cut(countries=None if country is None else (country,))
+            where = (readable_detections(reader), *cut.conditions(Detection), Substance.ordinary.is_(False))
             months = select(Substance.id, func.min(Detection.month)).join(Detection, Detection.substance_id == Substance.id)
             known = months.where(*where, Substance.merged_into.is_(None)).group_by(Substance.id)
-            assert first_month_of(session, reader) == {row[0]: row[1] for row in session.execute(known)}, reader
+            kept = {row[0]: row[1] for row in session.execute(known)}
+            assert first_month_of(session, reader, country=country) == kept, (reader, country)
         parts = session.execute(
             select(CaseSubstance.substance_id, Detection.substance_id).join(Detection, Detection.id == CaseSubstance.detection_id)
         ).all()
