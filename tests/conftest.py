@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 from hypothesis import settings as hypothesis_settings
 from sqlalchemy import text
@@ -31,6 +32,11 @@ hypothesis_settings.load_profile("suite")
 # assembled applications that no test is using: putting all routes together takes longer than most tests
 IDLE: list[FastAPI] = []
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
+# a password's hash is slow by design, and a filled site makes seven: in tests of everything else it is a quick one
+SHIPPED_HASHER = accounts._hasher
+accounts._hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+accounts._NOBODY = accounts._hasher.hash("nobody has this password")
 
 
 # what takes longest on two cores and has a shorter sibling in the suite: `make test-long`, the faults also `make soak`

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from argon2 import Type
 from fastapi import FastAPI
 from sqlalchemy import select
 
@@ -16,6 +17,7 @@ from app.auth.throttle import SignInThrottle
 from app.auth.tokens import hash_token
 from app.persistence.models import Person, WebSession
 from app.web import csrf
+from tests.conftest import SHIPPED_HASHER
 from tests.factories import NOW, PASSWORD
 from tests.site import client_of, close_site, make_site, sign_in, token_in
 
@@ -85,6 +87,14 @@ def test_a_wrong_password_costs_the_same_work_for_anybody(site: FastAPI, monkeyp
         assert sign_in(client_of(site), email, "not the password").status_code == 422
     assert len(work) == 2
     assert work[0] == work[1]
+
+
+def test_the_shipped_hash_is_argon2id_with_the_work_that_rfc_9106_recommends() -> None:
+    """Its second choice, for where memory is short: 64 MiB, three passes, four lanes."""
+    assert SHIPPED_HASHER.type is Type.ID
+    assert SHIPPED_HASHER.memory_cost >= 64 * 1024
+    assert SHIPPED_HASHER.time_cost >= 3
+    assert SHIPPED_HASHER.parallelism >= 4
 
 
 def test_a_disabled_person_is_told_no_more_and_loses_the_sign_in(fresh_site: FastAPI) -> None:
