@@ -43,6 +43,13 @@ accounts._NOBODY = accounts._hasher.hash("nobody has this password")
 LONG = (
     "tests/faults/test_kills.py::test_every_process_killed_at_random_moments",
     "tests/faults/test_kills.py::test_a_worker_stopped_past_its_lease_and_resumed",
+    # each moment on one database here, on both there
+    "tests/faults/test_kills.py::test_an_api_killed_at_its_commit[sqlite-after-commit]",
+    "tests/faults/test_kills.py::test_an_api_killed_at_its_commit[postgres-before-commit]",
+    "tests/faults/test_kills.py::test_a_worker_killed_around_its_request[sqlite-before-send]",
+    "tests/faults/test_kills.py::test_a_worker_killed_around_its_request[postgres-after-send]",
+    "tests/faults/test_flow.py::test_a_database_of_an_hour_ago_sends_again_under_the_same_ids[sqlite]",
+    "tests/faults/test_flow.py::test_every_send_verifies_while_secrets_are_rotated_under_load[sqlite]",
     "tests/faults/test_flow.py::test_the_same_bundle_a_thousand_times",
     "tests/faults/test_flow.py::test_ten_thousand_alerts_at_once_keep_their_order_and_their_memory",
     "tests/app/law/test_editions.py::test_an_edition_of_tomorrow_is_matched_on_its_day[postgres]",
@@ -56,7 +63,7 @@ LONG = (
     "tests/app/screening/test_request.py::test_a_screened_catalogue_leaves_no_trace[postgres]",
     "tests/browser/test_acceptance.py::test_a_substance_page_opens_what_its_figures_count[dark]",
     "tests/browser/test_desk.py::test_the_pages_of_the_desk_are_accessible_and_fit[dark]",
-    "tests/browser/test_pages.py::test_page_is_accessible_in_the_other_looks",
+    "tests/browser/test_pages.py::test_page_is_accessible_in_every_look",
     "tests/chem/test_fast_path.py::test_no_shortcut_changes_what_the_full_path_would_give[1]",
 )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +29,8 @@ from chem.values import Coverage, Structure
 from tests.databases import ready
 from tests.factories import NOW, PASSWORD, World, match
 
+# the file of a filled site, by whether it is a demonstration: filling one takes longer than most tests
+FILLED: dict[bool, bytes] = {}
 FENTANYL = "CCC(=O)N(c1ccccc1)C1CCN(CCc2ccccc2)CC1"
 PFF = "CCC(=O)N(c1ccc(F)cc1)C1CCN(CCc2ccccc2)CC1"
 
@@ -162,17 +166,33 @@ def make_site(
     settings = Settings(
         database_url=database_url or f"sqlite:///{directory / 'pages.sqlite'}", data_dir=directory, base_url=base_url
     )
+    usual = database_url is None and fill_world is fill
+    if usual and demo in FILLED:
+        (directory / "pages.sqlite").write_bytes(FILLED[demo])
     database = Database(settings.resolved_database_url, pool_size=4)
-    ready(database)
-    with database.write() as session:
-        fill_world(World(session))
-        if demo:
-            session.add(ServiceState(key="demo", value={"seed": 1}))
+    if not usual or demo not in FILLED:
+        ready(database)
+        with database.write() as session:
+            fill_world(World(session))
+            if demo:
+                session.add(ServiceState(key="demo", value={"seed": 1}))
+    if usual and demo not in FILLED:
+        FILLED[demo] = _file_of(directory / "pages.sqlite")
     context = AppContext(settings=settings, database=database, secret=b"s" * 32, chemistry=FakeChemistry(), now=Clock())
     idle = IDLE.setdefault(base_url, [])
     app = idle.pop() if idle else _assembled(base_url)
     attach(app, context)
     return app
+
+
+def _file_of(path: Path) -> bytes:
+    """What a database holds, as a file of its own: without the log beside it."""
+    copy = path.with_suffix(".copy")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("VACUUM INTO ?", (str(copy),))
+    found = copy.read_bytes()
+    copy.unlink()
+    return found
 
 
 def _assembled(base_url: str) -> FastAPI:

@@ -318,12 +318,12 @@ def test_the_number_of_queries_does_not_grow_with_the_data(site: FastAPI, as_rol
     finally:
         event.remove(engine, "before_cursor_execute", note)
     # session; substance, names, group; the cells of the page, reporting months and countries, lags; tests done; newest samples,
-    # diversions, what lay beside, routes; measures; what is not folded yet, first months (twice); declarations of industry;
+    # diversions, what lay beside, routes; measures; what is not folded yet, first months; declarations of industry;
     # confidence; cases; alerts, their count; the stored rank; the demonstration mark; of the second, whose start of control is
     # on file, the months around it
-    assert (first, second) == (23, 24)
-    # session; rows; count; members, what is not folded yet, countries, and those counted; the demonstration mark
-    assert listed == 8
+    assert (first, second) == (22, 23)
+    # session; rows; count; members, what is not folded yet, countries; the demonstration mark
+    assert listed == 7
 
 
 def test_the_weekly_series_says_what_was_expected_and_why_it_fired(as_role: dict[str, TestClient]) -> None:
