@@ -211,8 +211,9 @@ def _stack(frame: Frame, label: str) -> tuple[charts.Picture, tuple[LegendItem, 
     if any(bar.absence == "nodata" for bar in bars):
         legend.append(LegendItem(kind="nodata", text="[x] no data"))
     picture = charts.picture(
-        charts.month_bars(tuple(bars), width=700, height=240), charts.month_bars(tuple(bars), width=310, height=190), label=label
-    )
+        charts.month_bars(tuple(bars), width=700, height=240), charts.month_bars(tuple(bars), width=310, height=190), label=label,
+        reading=charts.along("x", len(bars), last_first=True),
+    )  # fmt: skip
     return picture, tuple(legend)
 
 
@@ -232,7 +233,10 @@ def _lines(shown: Sequence[Series], months: Sequence[str], label: str) -> tuple[
     drawn = tuple(reversed(lines)) or (charts.Line(colour=charts.OTHER, dashes="1,0", points=nothing),)
     return (
         charts.picture(
-            charts.month_lines(drawn, width=700, height=260), charts.month_lines(drawn, width=310, height=210), label=label
+            charts.month_lines(drawn, width=700, height=260),
+            charts.month_lines(drawn, width=310, height=210),
+            label=label,
+            reading=charts.along("x", len(months), last_first=True),
         ),
         tuple(legend),
     )

@@ -240,6 +240,7 @@ def _figure(name: str, start: Start, found: _Months) -> Figure:
             charts.month_bars(bars, width=700, height=220, strip=strip, start=at),
             charts.month_bars(bars, width=310, height=190, strip=strip, start=at),
             label=label,
+            reading=charts.along("x", len(points)),
         ),
         legend=(*month_legend(points, expected=False, strip=bool(strip)), marked),
         columns=("Month", "Side", "Detections", "Confirmed", "Probable", *(TESTS if strip else ()), "Remark"),

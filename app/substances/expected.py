@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import exp, lgamma, log, log1p, sqrt
+from math import lgamma, log, log1p, sqrt
+
+import numpy as np
 
 from app.substances.queries import MonthPoint
 
@@ -50,20 +52,20 @@ def band(counts: Sequence[int]) -> Band:
 
 
 def _quantiles(mean: float, variance: float) -> tuple[int, int]:
-    """The least counts below or at which the lower tail lies, and all but the upper one.
+    """The least counts at which the negative binomial's distribution reaches the lower tail, and all but the upper one.
 
-    The sum begins eight deviations below the mean, where less than a millionth of a tail lies, so that it takes as many steps as
-    the spread is wide.
+    Summed from five deviations below the mean, where less than a millionth lies, to three above it or, where that is not enough,
+    to 6.3: by Cantelli's inequality no more than 1 / (1 + 6.3 ** 2), which is less than a tail, lies beyond.
     """
-    size = mean * mean / (variance - mean)
+    size, spread = mean * mean / (variance - mean), sqrt(variance)
     hit = size / (size + mean)
-    count = max(int(mean - 8 * sqrt(variance)), 0)
-    part = exp(lgamma(count + size) - lgamma(size) - lgamma(count + 1) + size * log(hit) + count * log1p(-hit))
-    below, low, last = part, count, 100 * (mean + 10)
-    while below < 1 - TAIL and count <= last:
-        part *= (count + size) / (count + 1) * (1 - hit)
-        count += 1
-        if below < TAIL:
-            low = count
-        below += part
-    return low, count
+    start = max(int(mean - 5 * spread), 0)
+    first = lgamma(start + size) - lgamma(size) - lgamma(start + 1) + size * log(hit) + start * log1p(-hit)
+    for reach in (3, 6.3):
+        counts = np.arange(start, int(mean + reach * spread) + 1)
+        steps = np.log((counts + size) / (counts + 1)) + log1p(-hit)
+        below = np.cumsum(np.exp(first + np.concatenate(([0.0], np.cumsum(steps)))))
+        if below[-1] >= 1 - TAIL:
+            break
+    low, high = np.searchsorted(below, (TAIL, 1 - TAIL))
+    return start + int(low), start + int(high)

@@ -160,7 +160,10 @@ def _figure(name: str, place: str, series: Weekly, week: date) -> Figure:
         title=title,
         subtitle=f"Independent findings by week of receipt, {place}, {days[0]:%d %b %Y} to {days[-1]:%d %b %Y}",
         picture=charts.picture(
-            charts.week_band(bars, width=700, height=220), charts.week_band(bars[-26:], width=310, height=190), label=label[:300]
+            charts.week_band(bars, width=700, height=220),
+            charts.week_band(bars[-26:], width=310, height=190),
+            label=label[:300],
+            reading=charts.along("x", len(bars), 26, last_first=True),
         ),
         legend=(
             LegendItem(kind="probable", text="Findings"),

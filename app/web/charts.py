@@ -75,12 +75,33 @@ PATTERNS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How a page reads values off a chart: its marks stand in equal steps along `axis` (x or y), one for each row of its table.
+
+    So many rows are drawn, in the narrow drawing perhaps the last ones alone. `last_first`: the table begins at the end.
+    """
+
+    axis: str
+    wide: int
+    narrow: int
+    last_first: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """A drawing in two widths. `wide` and `narrow` stand in a page, `download` is the wide one with literal colours."""
 
     wide: Markup
     narrow: Markup
     download: str
+    reading: Reading | None = None
+
+
+def along(axis: str, rows: int, narrow: int | None = None, *, last_first: bool = False) -> Reading | None:
+    """The reading of a chart of so many rows; none of a chart without any."""
+    if not rows:
+        return None
+    return Reading(axis=axis, wide=rows, narrow=rows if narrow is None else min(narrow, rows), last_first=last_first)
 
 
 _CONFIG: dict[str, Any] = {
@@ -144,10 +165,13 @@ def as_png(svg: str) -> bytes:
     return bytes(vlc.svg_to_png(svg, scale=2.0))
 
 
-def picture(wide: str, narrow: str, *, label: str) -> Picture:
+def picture(wide: str, narrow: str, *, label: str, reading: Reading | None = None) -> Picture:
     """Both widths of a chart (drawn by `month_bars` or `ranked_bars`), named `label` for those who do not see it."""
     return Picture(
-        wide=_for_page(wide, label, "wide"), narrow=_for_page(narrow, label, "narrow"), download=_for_download(wide, label)
+        wide=_for_page(wide, label, "wide"),
+        narrow=_for_page(narrow, label, "narrow"),
+        download=_for_download(wide, label),
+        reading=reading,
     )
 
 

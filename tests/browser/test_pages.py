@@ -457,3 +457,48 @@ def test_a_retracted_alert_says_so_before_its_headline(site: str, visit: MakeVis
         " && banner.innerText.includes('etracted'); })()"
     )
     assert above
+
+
+def test_values_are_read_off_a_chart_by_slider_and_by_pointing(site: str, visit: MakeVisit) -> None:
+    """What is read is the row of the table, the newest month first; the mark stands over its bar in either width."""
+    seen = visit(site)
+    seen.be(AUTHORITY)
+    page = seen.open()
+    SUBSTANCE(page, site)
+    figure = page.locator("#by-month")
+    rows = figure.locator("details tbody tr")
+    figure.get_by_role("button", name="Read values").click()
+    slider = figure.get_by_role("slider", name="Month")
+    expect(slider).to_be_focused()
+    for key, row in (("End", 0), ("ArrowLeft", 1), ("Home", rows.count() - 1)):
+        page.keyboard.press(key)
+        cells = rows.nth(row).locator("th, td")
+        expect(figure.locator("output")).to_contain_text(f"{cells.nth(0).text_content()}: Detections")
+        expect(slider).to_have_attribute("aria-valuetext", re.compile(f"^{cells.nth(0).text_content()}: Detections "))
+    page.keyboard.press("End")
+    mark = figure.locator("svg.chart-wide .reading")
+    bar = figure.locator('svg.chart-wide [fill="var(--confirmed)"]').last
+    for _ in range(rows.count()):  # the last month with a bar
+        if "Confirmed 0" not in (figure.locator("output").text_content() or ""):
+            break
+        page.keyboard.press("ArrowLeft")
+    over, under = mark.bounding_box(), bar.bounding_box()
+    assert over is not None
+    assert under is not None
+    assert over["x"] - 1 <= under["x"]
+    assert under["x"] + under["width"] <= over["x"] + over["width"] + 1
+    chart = figure.locator("svg.chart-wide").bounding_box()
+    assert chart is not None
+    before = figure.locator("output").text_content()
+    page.mouse.move(chart["x"] + chart["width"] / 4, chart["y"] + 40)
+    expect(figure.locator("output")).not_to_have_text(before or "")
+    places = page.locator("#by-country")
+    places.get_by_role("button", name="Read values").click()
+    expect(places.locator("output")).to_contain_text(places.locator("details tbody tr th").first.text_content() or "-")
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.keyboard.press("ArrowRight")
+    expect(places.locator("svg.chart-narrow .reading")).to_have_count(1)
+    assert Axe().run(page).violations_count == 0
+    figure.get_by_role("button", name="Read values").click()
+    expect(slider).to_be_hidden()
+    seen.assert_quiet()
