@@ -21,7 +21,6 @@ from sqlalchemy import (
     func,
     literal,
     select,
-    union,
     union_all,
 )
 from sqlalchemy.orm import Session
@@ -218,7 +217,7 @@ def first_months(session: Session, reader: Principal | None, substances: Sequenc
 
 
 def pairs(session: Session, reader: Principal | None, since: str, substances: Sequence[str] | None = None) -> CompoundSelect[Any]:
-    """Rows (substance_id, country) seen in this month or later, each once, in no order. One query is made here.
+    """Rows (substance_id, country) seen in this month or later, some more than once, in no order. One query is made here.
 
     Seen is a parent that is confirmed or probable. Substances with lines that are not folded yet are counted by themselves.
     """
@@ -243,7 +242,7 @@ def pairs(session: Session, reader: Principal | None, since: str, substances: Se
     if pending:
         exact = counts(reader, ("substance_id", "country"), replace(cut, substances=pending)).subquery()
         parts.append(select(exact.c.substance_id, exact.c.country))
-    return union(*parts)
+    return union_all(*parts)
 
 
 def at_most(

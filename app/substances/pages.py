@@ -286,7 +286,7 @@ def substance(
     with context.database.read() as session:
         by_month, by_country, countries, series = _figures(session, principal, found, context)
         more = sections_of(session, context, principal, found, series, countries, as_of=wanted or now.date(), period=_period())
-        split = queries.confidence_split(session, principal, found.members, now=now)
+        split = queries.confidence_split(session, principal, found.members, now=now, series=series)
         cases = queries.cases_of(session, principal, found.members)
         alerts = alerts_for(session, principal, now=now, substance_ids=found.members, limit=10)
         ranked: tuple[KeyFigure, ...] = ()

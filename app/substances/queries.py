@@ -451,9 +451,17 @@ def detections_by_country(
 
 
 def confidence_split(
-    session: Session, principal: Principal | None, substance_ids: Sequence[str], *, now: datetime, months: int = LATELY
+    session: Session,
+    principal: Principal | None,
+    substance_ids: Sequence[str],
+    *,
+    now: datetime,
+    months: int = LATELY,
+    series: MonthSeries | None = None,
 ) -> ConfidenceSplit:
-    """Detections of the last months by confidence, all four grades. One query."""
+    """Detections of the last months by confidence, all four grades. One query, where the months of the substance are known as
+    a `series`; for masked readers else four.
+    """
     grades = ("confirmed", "probable", "tentative", "screening")
     period = months_back(now, months)
     cut = Cut(substances=substance_ids, months=(period[0], period[-1]), confidences=grades)
@@ -465,7 +473,7 @@ def confidence_split(
     found = cells(graded, mask=mask)
     apart = False  # a month of the same series is hidden, so their sum must be
     if mask:
-        lately = detections_by_month(session, principal, substance_ids, now=now).points[-months:]
+        lately = (series or detections_by_month(session, principal, substance_ids, now=now)).points[-months:]
         apart = any(point.total == MASKED for point in lately)
         if any(MASKED in (point.total, point.confirmed, point.probable) for point in lately):
             found |= {grade: MASKED for grade in SHOWN_CONFIDENCES if graded[grade]}

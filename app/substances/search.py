@@ -216,11 +216,8 @@ def _countries(session: Session, principal: Principal | None, since: str) -> Sel
     """By connectivity group: how many countries have a detection since this month. One query is made here."""
     cells = pairs(session, principal, since).subquery()
     group = func.coalesce(Substance.connectivity, Substance.id).label("group")
-    return (
-        select(group, func.count(cells.c.country.distinct()).label("countries"))
-        .join(Substance, Substance.id == cells.c.substance_id)
-        .group_by(group)
-    )
+    places = select(group, cells.c.country).join(Substance, Substance.id == cells.c.substance_id).distinct().subquery()
+    return select(places.c.group, func.count().label("countries")).group_by(places.c.group)
 
 
 def _countries_of(session: Session, principal: Principal | None, groups: Sequence[str], since: str) -> Counter[str]:

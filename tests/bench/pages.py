@@ -24,7 +24,7 @@ from starlette.testclient import TestClient
 
 from app.chemistry import Chemistry
 from app.context import AppContext
-from app.main import create_app
+from app.main import create_app, settle_memory
 from app.persistence import migrations
 from app.persistence.session import Database
 from app.priorities.snapshots import LABELS, make
@@ -112,6 +112,7 @@ def site(url: str, folder: Path, size: Size) -> Iterator[Site]:
             data = {"email": f"{role}@example.org", "password": PASSWORD, "csrf_token": token.group(1), "next": "/"}
             assert client.post("/sign-in", data=data).status_code == 303, role
         clients[role] = client
+    settle_memory()  # as a service does that begins
     yield Site(database=database, clients=clients, statements=statements)
     database.dispose()
 

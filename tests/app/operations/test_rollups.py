@@ -173,10 +173,10 @@ def _check(service: Service) -> None:
             rules = [readable_detections(reader), Detection.substance_id.is_not(None), *Cut().conditions(Detection)]
             pair = (Detection.substance_id, Detection.country)
             seen_since = {(row[0], row[1]) for row in session.execute(select(*pair).where(*rules, Detection.month >= since))}
-            assert sorted(session.execute(pairs(session, reader, since)).all()) == sorted(seen_since), (reader, since)
+            assert {tuple(row) for row in session.execute(pairs(session, reader, since))} == seen_since, (reader, since)
             some = sorted({one for one, _ in seen_since})[:1]
-            of_some = sorted(one for one in seen_since if one[0] in some)
-            assert sorted(session.execute(pairs(session, reader, since, some)).all()) == of_some, (reader, since)
+            of_some = {one for one in seen_since if one[0] in some}
+            assert {tuple(row) for row in session.execute(pairs(session, reader, since, some))} == of_some, (reader, since)
             by_pair = select(*pair, func.min(Detection.month)).where(*rules).group_by(*pair)
             first = {(row[0], row[1]): row[2] for row in session.execute(by_pair)}
             assert first_months(session, reader, sorted({one for one, _ in first})) == first, reader
