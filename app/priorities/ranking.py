@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -200,17 +201,66 @@ class Ranking:
     controlled: tuple[Row, ...]
 
 
-def rank(facts: Facts, weights: Weights) -> Ranking:
-    """Both rankings of a set of facts."""
-    digest = facts.digest()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """What is known of one substance whatever the weights. `harm` is (low, high); `interval` are the ranks between which 90 % of
+    the draws of laboratories and weights lie. Not rounded.
+    """
+
+    id: str
+    name: str
+    group: str
+    detections: float
+    countries: int
+    reporting_countries: int
+    per_1000: float | None
+    prevalence: float
+    persistence: float
+    harm: tuple[float, float]
+    interval: tuple[int, int]
+    harm_unknown: bool
+    cases: int
+    deaths: int
+    sole_deaths: int
+    quarters: int
+    years: float
+    months_since: int
+    laboratories: int
+    on_front: bool
+    grade: str
+    fast_lane: str | None
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """The substances of a set of facts in the order of their ids, those under international control apart."""
+
+    digest: str
+    free: tuple[Scored, ...]
+    controlled: tuple[Scored, ...]
+
+
+def score(facts: Facts) -> Scores:
+    """Everything about a set of facts that takes long: 500 draws, which no weights are needed for."""
+    digest, about = facts.digest(), _about(facts)
     free = [s for s in facts.subjects if not s.under_control]
     bound = [s for s in facts.subjects if s.under_control]
+    return Scores(
+        digest=digest, free=_scored(facts, free, digest, about), controlled=_scored(facts, bound, digest, about)
+    )  # fmt: skip
+
+
+def placed(scores: Scores, weights: Weights) -> Ranking:
+    """Both rankings of scored facts."""
     return Ranking(
-        digest=digest,
-        weights=weights,
-        rows=_rank(facts, free, weights, digest),
-        controlled=_rank(facts, bound, weights, digest),
+        digest=scores.digest, weights=weights, rows=_placed(scores.free, weights), controlled=_placed(scores.controlled, weights)
     )
+
+
+def rank(facts: Facts, weights: Weights) -> Ranking:
+    """Both rankings of a set of facts."""
+    return placed(score(facts), weights)
 
 
 class _Table:
@@ -258,12 +308,59 @@ class _Table:
         self.group = np.array([groups.index(s.group) for s in self.subjects], dtype=int)
         self.groups = len(groups)
 
+        self.pairs = _Pairs(self)
+
     def sum(self, rows: NDArray[np.intp], values: Array) -> Array:
         return np.asarray(np.bincount(rows, weights=values, minlength=self.n), dtype=np.float64)
 
 
+class _Pairs:
+    """The finds added up by substance and laboratory, in this order: what one draw of laboratories reads, whatever their number.
+
+    `cell_*` are the laboratories of each substance and country with a find in the last 12 months, in the order of these cells.
+    """
+
+    def __init__(self, table: _Table) -> None:
+        labs, window = max(1, len(table.labs)), table.find_month < 12
+        keys, place = np.unique(table.find_subject * labs + table.find_lab, return_inverse=True)
+        size = len(keys)
+        self.subject, self.lab = keys // labs, keys % labs
+        self.weight = np.bincount(place, weights=table.find_weight * window, minlength=size)
+        self.count = np.bincount(place, weights=table.find_count * window, minlength=size)
+        self.quarters = np.zeros(size, dtype=np.uint16)  # a bit each
+        recent = table.find_month < 3 * QUARTERS
+        bits = np.left_shift(1, table.find_month[recent] // 3).astype(np.uint16)
+        np.bitwise_or.at(self.quarters, place[recent], bits)
+        self.first, self.last = np.full(size, -1), np.full(size, NEVER)
+        np.maximum.at(self.first, place, table.find_month)
+        np.minimum.at(self.last, place, table.find_month)
+        self.starts = np.flatnonzero(np.diff(self.subject, prepend=-1))
+        self.found = self.subject[self.starts]
+        places = max(1, table.countries)
+        cells = np.unique((table.find_subject[window] * places + table.find_country[window]) * labs + table.find_lab[window])
+        self.cell_lab, cell = cells % labs, cells // labs
+        self.cell_starts = np.flatnonzero(np.diff(cell, prepend=-1))
+        self.cell_subject = cell[self.cell_starts] // places
+
+    def countries(self, times: Array, size: int) -> Array:
+        """How many countries of each substance have a find of a laboratory that was drawn."""
+        if not len(self.cell_starts):
+            return np.zeros(size)
+        seen = np.logical_or.reduceat(times[self.cell_lab] > 0, self.cell_starts)
+        return np.bincount(self.cell_subject[seen], minlength=size).astype(float)
+
+    def spread(self, values: NDArray[Any], size: int, nothing: float) -> Array:
+        """One value for each substance that was ever found, over all of them."""
+        found = np.full(size, float(nothing))
+        found[self.found] = values
+        return found
+
+
+NEVER = 1_000_000  # months ago
+
+
 @dataclass(frozen=True, slots=True)
-class _Scores:
+class _Arrays:
     prevalence: Array
     persistence: Array
     low: Array
@@ -280,28 +377,26 @@ class _Scores:
     sole: Array
 
 
-def _scores(table: _Table, times: Array) -> _Scores:
+def _scores(table: _Table, times: Array) -> _Arrays:
     """All scores where each laboratory counts as often as it was drawn."""
-    window = table.find_month < 12
-    drawn = times[table.find_lab]
-    detections = table.sum(table.find_subject, table.find_weight * drawn * window)
-    seen = (drawn > 0) & window
-    cells = np.unique(table.find_subject[seen] * max(1, table.countries) + table.find_country[seen])
-    countries = np.bincount(cells // max(1, table.countries), minlength=table.n).astype(float)
+    pairs = table.pairs
+    drawn = times[pairs.lab]
+    detections = table.sum(pairs.subject, pairs.weight * drawn)
+    countries = pairs.countries(times, table.n)
     reporting = int(((times @ table.reports) > 0).sum())
     spread = countries / reporting if reporting else np.zeros(table.n)
     tests = table.tested * times
     per_1000 = None
     terms, shares = [percent_ranks(detections), spread], [0.4, 0.4]
     if tests.sum() > 0:
-        counted = table.sum(table.find_subject, table.find_count * drawn * window * (table.tested[table.find_lab] > 0))
+        counted = table.sum(pairs.subject, pairs.count * drawn * (table.tested[pairs.lab] > 0))
         per_1000 = 1000 * counted / tests.sum()
         terms.append(percent_ranks(per_1000))
         shares.append(0.2)
     prevalence = 100 * sum(share * term for share, term in zip(shares, terms, strict=True)) / sum(shares)
     quarters, years, since, persistence = _persistence(table, drawn)
     low, high, cases, deaths, sole = _harm(table, times, detections)
-    return _Scores(
+    return _Arrays(
         prevalence=np.asarray(prevalence), persistence=persistence, low=low, high=high, detections=detections,
         countries=countries, reporting=reporting, per_1000=per_1000, quarters=quarters, years=years, since=since,
         cases=cases, deaths=deaths, sole=sole,
@@ -310,14 +405,14 @@ def _scores(table: _Table, times: Array) -> _Scores:
 
 def _persistence(table: _Table, drawn: Array) -> tuple[Array, Array, Array, Array]:
     """Quarters of the last 12 with a find, years since the first, months since the last, and the score."""
-    seen = drawn > 0
-    subject, month = table.find_subject[seen], table.find_month[seen]
-    recent = month < 3 * QUARTERS
-    cells = np.unique(subject[recent] * QUARTERS + month[recent] // 3)
-    quarters = np.bincount(cells // QUARTERS, minlength=table.n).astype(float)
-    first, last = np.full(table.n, -1.0), np.full(table.n, np.inf)
-    np.maximum.at(first, subject, month)
-    np.minimum.at(last, subject, month)
+    pairs, seen = table.pairs, drawn > 0
+    if not len(pairs.starts):
+        return np.zeros(table.n), np.zeros(table.n), np.full(table.n, np.inf), np.zeros(table.n)
+    bits = np.bitwise_or.reduceat(np.where(seen, pairs.quarters, 0), pairs.starts)
+    quarters = pairs.spread(np.bitwise_count(bits), table.n, 0.0)
+    first = pairs.spread(np.maximum.reduceat(np.where(seen, pairs.first, -1), pairs.starts), table.n, -1.0)
+    last = pairs.spread(np.minimum.reduceat(np.where(seen, pairs.last, NEVER), pairs.starts), table.n, NEVER)
+    last[last == NEVER] = np.inf
     years = np.maximum(first, 0.0) / 12
     fresh = np.where(np.isfinite(last), 0.5 ** (np.where(np.isfinite(last), last, 0.0) / HALF_LIFE_MONTHS), 0.0)
     score = 100 * (0.5 * quarters / QUARTERS + 0.3 * np.minimum(1.0, years / 3) + 0.2 * fresh)
@@ -339,10 +434,10 @@ def _harm(table: _Table, times: Array, detections: Array) -> tuple[Array, Array,
     known = cases > 0
     low = np.where(known, score, 0.0)
     overall = float(np.median(score[known])) if known.any() else 0.0
-    high = score.copy()
-    for place in np.flatnonzero(~known):
-        peers = score[known & (table.group == table.group[place])]
-        high[place] = float(np.median(peers)) if len(peers) else overall
+    middle = np.full(table.groups, overall)
+    for group in np.unique(table.group[known]):
+        middle[group] = np.median(score[known & (table.group == group)])
+    high = np.where(known, score, middle[table.group])
     return low, high, cases, deaths, sole
 
 
@@ -351,40 +446,62 @@ def _places(values: Array) -> NDArray[np.intp]:
     return np.asarray(1 + np.searchsorted(np.sort(-values), -values, side="left"), dtype=np.intp)
 
 
-def _rank(facts: Facts, subjects: Sequence[Subject], weights: Weights, digest: str) -> tuple[Row, ...]:
+def _scored(
+    facts: Facts, subjects: Sequence[Subject], digest: str, about: Mapping[str, tuple[int, int, str | None]]
+) -> tuple[Scored, ...]:
     if not subjects:
         return ()
     table = _Table(facts, subjects)
-    scores = _scores(table, np.ones(len(table.labs)))
-    p, s, h = weights.shares()
-    base = p * scores.prevalence + s * scores.persistence
-    low, high = base + h * scores.low, base + h * scores.high
-    places = _places(np.round(low, 9))
+    found = _scores(table, np.ones(len(table.labs)))
     rank_low, rank_high = _rank_intervals(table, digest)
-    front = _front(scores.prevalence, scores.persistence, scores.low)
-    order = sorted(range(table.n), key=lambda n: (places[n], -high[n], table.subjects[n].name, table.subjects[n].id))
-    about = [_about(facts, table.subjects[n].id) for n in range(table.n)]
+    front = _front(found.prevalence, found.persistence, found.low)
     rows = []
-    for n in order:
-        subject, (laboratories, case_countries, fast) = table.subjects[n], about[n]
-        unknown = not scores.cases[n]
+    for n, subject in enumerate(table.subjects):
+        laboratories, case_countries, fast = about.get(subject.id, (0, 0, None))
+        unknown = not found.cases[n]
+        rows.append(
+            Scored(
+                id=subject.id, name=subject.name, group=subject.group,
+                detections=float(found.detections[n]), countries=int(found.countries[n]),
+                reporting_countries=found.reporting,
+                per_1000=None if found.per_1000 is None else float(found.per_1000[n]),
+                prevalence=float(found.prevalence[n]), persistence=float(found.persistence[n]),
+                harm=(float(found.low[n]), float(found.high[n])),
+                interval=(int(rank_low[n]), int(rank_high[n])),
+                harm_unknown=unknown, cases=int(found.cases[n]), deaths=int(found.deaths[n]), sole_deaths=int(found.sole[n]),
+                quarters=int(found.quarters[n]), years=float(found.years[n]),
+                months_since=int(found.since[n]) if np.isfinite(found.since[n]) else -1,
+                laboratories=laboratories, on_front=bool(front[n]),
+                grade=_grade(bool(found.per_1000 is not None), laboratories, case_countries),
+                fast_lane=fast,
+                missing=_missing(found.per_1000 is not None, laboratories, case_countries, unknown),
+            )
+        )  # fmt: skip
+    return tuple(rows)
+
+
+def _placed(scored: Sequence[Scored], weights: Weights) -> tuple[Row, ...]:
+    if not scored:
+        return ()
+    p, s, h = weights.shares()
+    base = p * np.array([one.prevalence for one in scored]) + s * np.array([one.persistence for one in scored])
+    low, high = base + h * np.array([one.harm[0] for one in scored]), base + h * np.array([one.harm[1] for one in scored])
+    places = _places(np.round(low, 9))
+    rows = []
+    for n in sorted(range(len(scored)), key=lambda n: (places[n], -high[n], scored[n].name, scored[n].id)):
+        one, rank = scored[n], int(places[n])
         rows.append(
             Row(
-                id=subject.id, name=subject.name, group=subject.group,
-                detections=float(scores.detections[n]), countries=int(scores.countries[n]),
-                reporting_countries=scores.reporting,
-                per_1000=None if scores.per_1000 is None else round(float(scores.per_1000[n]), 6),
-                prevalence=round(float(scores.prevalence[n]), 6), persistence=round(float(scores.persistence[n]), 6),
-                harm=(round(float(scores.low[n]), 6), round(float(scores.high[n]), 6)),
+                id=one.id, name=one.name, group=one.group, detections=one.detections, countries=one.countries,
+                reporting_countries=one.reporting_countries, per_1000=None if one.per_1000 is None else round(one.per_1000, 6),
+                prevalence=round(one.prevalence, 6), persistence=round(one.persistence, 6),
+                harm=(round(one.harm[0], 6), round(one.harm[1], 6)),
                 priority=(round(float(low[n]), 6), round(float(high[n]), 6)),
-                rank=int(places[n]), rank_low=int(min(rank_low[n], places[n])), rank_high=int(max(rank_high[n], places[n])),
-                harm_unknown=unknown, cases=int(scores.cases[n]), deaths=int(scores.deaths[n]), sole_deaths=int(scores.sole[n]),
-                quarters=int(scores.quarters[n]), years=round(float(scores.years[n]), 6),
-                months_since=int(scores.since[n]) if np.isfinite(scores.since[n]) else -1,
-                laboratories=laboratories, on_front=bool(front[n]),
-                grade=_grade(bool(scores.per_1000 is not None), laboratories, case_countries),
-                fast_lane=fast,
-                missing=_missing(scores.per_1000 is not None, laboratories, case_countries, unknown),
+                rank=rank, rank_low=min(one.interval[0], rank), rank_high=max(one.interval[1], rank),
+                harm_unknown=one.harm_unknown, cases=one.cases, deaths=one.deaths, sole_deaths=one.sole_deaths,
+                quarters=one.quarters, years=round(one.years, 6), months_since=one.months_since,
+                laboratories=one.laboratories, on_front=one.on_front, grade=one.grade, fast_lane=one.fast_lane,
+                missing=one.missing,
             )
         )  # fmt: skip
     return tuple(rows)
@@ -418,17 +535,27 @@ def _front(*parts: Array) -> NDArray[np.bool_]:
     return found
 
 
-def _about(facts: Facts, substance: str) -> tuple[int, int, str | None]:
-    """Laboratories that found it, countries with cases of the last 12 months, and why it stands in the fast lane."""
-    laboratories = {f.laboratory for f in facts.finds if f.substance == substance and f.month < 12}
-    cases = [h for h in facts.harms if h.substance == substance and h.month < 12 and h.role != "incidental"]
-    grave = {h.country for h in cases if h.seriousness in GRAVE | {"death"} and h.evidence == "biological"}
-    fast = None
+def _about(facts: Facts) -> dict[str, tuple[int, int, str | None]]:
+    """By substance: laboratories that found it, countries with cases of the last 12 months, why it stands in the fast lane."""
+    laboratories: dict[str, set[str]] = defaultdict(set)
+    for find in facts.finds:
+        if find.month < 12:
+            laboratories[find.substance].add(find.laboratory)
+    cases: dict[str, list[Harm]] = defaultdict(list)
+    for harm in facts.harms:
+        if harm.month < 12 and harm.role != "incidental":
+            cases[harm.substance].append(harm)
+    return {
+        key: (len(laboratories[key]), len({harm.country for harm in cases[key]}), _fast_lane(cases[key]))
+        for key in {*laboratories, *cases}
+    }
+
+
+def _fast_lane(cases: Sequence[Harm]) -> str | None:
     if any(h.seriousness == "death" and h.role in CAUSAL | {"contributory"} for h in cases):
-        fast = "a death with a causal role"
-    elif len(grave) >= LEAST_CASE_COUNTRIES:
-        fast = f"serious, biologically confirmed cases in {len(grave)} countries"
-    return len(laboratories), len({h.country for h in cases}), fast
+        return "a death with a causal role"
+    grave = {h.country for h in cases if h.seriousness in GRAVE | {"death"} and h.evidence == "biological"}
+    return f"serious, biologically confirmed cases in {len(grave)} countries" if len(grave) >= LEAST_CASE_COUNTRIES else None
 
 
 def _grade(denominators: bool, laboratories: int, case_countries: int) -> str:
