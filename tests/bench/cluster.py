@@ -80,17 +80,23 @@ def main() -> None:
             said = b"".join(process.communicate(timeout=60)[1] for process in (*workers, scheduler))
         one = _screen(path, alone)
         same = total_lines = 0
+        different: list[tuple[str, str]] = []
         with alone.open(encoding="utf-8") as lines:
             for part in sorted(parts.glob("part-*.parquet")):
                 for record in parquet.read_table(part, columns=["record"]).column("record").to_pylist():
                     total_lines += 1
-                    same += next(lines, "").rstrip("\n") == record
+                    by_one = next(lines, "").rstrip("\n")
+                    same += by_one == record
+                    if by_one != record and len(different) < 3:
+                        different.append((record, by_one))
             left = sum(1 for _ in lines)
         print(f"{SIZE:,} structures in {total} shards; a worker killed after {killed} parts")
         print(f"  cluster (two workers, then one): {on_cluster:.1f} s; one process: {one:.1f} s; ratio {one / on_cluster:.2f}")
         figure("cluster", "records the same as alone, of all", same / SIZE, aim=">= 1")
         figure("cluster", "time alone over the cluster's, a worker killed half way", one / on_cluster, "times")
         print(f"  records {total_lines:,}, the same as alone {same:,}, missing {left}")
+        for record, by_one in different:
+            print(f"  different\n    on the cluster: {record}\n    alone:          {by_one}")
         print(f"  names of the catalogue in the cluster's logs: {said.count(b' s1')}")
 
 
