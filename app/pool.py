@@ -237,7 +237,11 @@ class Pool:
         threading.Thread(target=wait, name="nps-retire", daemon=True).start()
 
     def _start(self) -> _Worker:
-        worker = _Worker(self._context, self._initialise)
+        try:
+            worker = _Worker(self._context, self._initialise)
+        except WorkerDied:  # a machine that stood still for a minute, for example, is no reason to end a long run
+            log.warning("a chemistry worker did not start; once more")
+            worker = _Worker(self._context, self._initialise)
         with self._lock:
             if self._closed:
                 worker.kill()

@@ -133,7 +133,7 @@ def _making(context: AppContext, view: View, kind: str, subject: str, snapshot: 
         months=months,
         snapshot_id=snapshot.id,
         material=material,
-        ranking=ranking_of(snapshot.digest, snapshot.facts, Weights()),
+        ranking=ranking_of(context.database, snapshot, Weights()),
         coverage=tuple(context.chemistry.coverage(cutoff)),
         substance=detail,
         family=Family(group=subject, name=name) if kind == FAMILY else None,

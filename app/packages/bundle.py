@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from app.packages.tables import Cell, Identity, Package
 from app.persistence.models import Snapshot, Substance
-from app.priorities.snapshots import unpacked
+from app.priorities.snapshots import facts_of
 from app.tables import safe_cell
 
 ROWS_PER_QUERY = 500
@@ -62,7 +62,7 @@ def bundle(
     session: Session, package: Package, snapshot: Snapshot, *, country: str | None, year: int | None, demonstration: bool
 ) -> Bundle:
     """The package of a snapshot."""
-    facts = unpacked(snapshot.facts)
+    facts = facts_of(session, snapshot)
     identities = identities_of(session, [subject.id for subject in facts.subjects])
     rows = package.rows(facts, identities, package.chosen)
     names = [column.name for column in package.columns]

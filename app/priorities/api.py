@@ -49,7 +49,7 @@ def ranked(context: AppContext, principal: Principal, asked: Asked) -> tuple[Sna
     found = snapshot_for(context, principal, asked.snapshot)
     if found is None:
         raise Problem("not-found", "There is no such snapshot, or you may not use it.")
-    return found, ranking_of(found.digest, found.facts, asked.weights)
+    return found, ranking_of(context.database, found, asked.weights)
 
 
 def snapshot_json(snapshot: Snapshot) -> dict[str, Any]:

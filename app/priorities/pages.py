@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -55,10 +56,9 @@ def _title(ranking: Ranking) -> str:
     rows = ranking.rows
     if len(rows) < LEAST_SUBSTANCES:
         return f"Fewer than {LEAST_SUBSTANCES} substances meet the minimum data"
-    leading = 0
-    for place in range(1, len(rows)):
-        if max(r.rank_high for r in rows[:place]) < min(r.rank_low for r in rows[place:]):
-            leading = place
+    behind = list(accumulate((row.rank_low for row in reversed(rows)), min))[::-1]  # the best rank from each place on
+    ahead = accumulate((row.rank_high for row in rows), max)  # the worst rank up to each place
+    leading = max((n for n, (worst, best) in enumerate(zip(ahead, behind[1:], strict=False), 1) if worst < best), default=0)
     if not leading:
         worst = max(r.rank_high for r in rows[:1])
         return f"No substance leads clearly; ranks 1 to {worst} cannot be told apart"

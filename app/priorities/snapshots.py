@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
-from functools import lru_cache
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -19,7 +20,19 @@ from app.persistence.models import Snapshot
 from app.persistence.session import Database
 from app.persistence.tasks import insert_once
 from app.priorities.gathering import gather
-from app.priorities.ranking import Facts, Find, Harm, Ranking, Subject, Weights, rank
+from app.priorities.ranking import (
+    FORMULAS,
+    Facts,
+    Find,
+    Harm,
+    Ranking,
+    Scored,
+    Scores,
+    Subject,
+    Weights,
+    placed,
+    score,
+)
 from app.priorities.standing import ranks_of
 
 LABELS: dict[Role, tuple[str, ...]] = {
@@ -69,10 +82,10 @@ def make(database: Database, cutoff: date, labels: Sequence[str], now: datetime)
         "laboratories": len(facts.reporters),
         "tests": sum(facts.tested.values()),
     }
-    digest, content = facts.digest(), packed(facts)
+    scores = score(facts)
     values = {
-        "id": new_id(), "cutoff": cutoff, "labels": wanted, "digest": digest, "counts": counts, "facts": content,
-        "made_at": now, "ranks": ranks_of(ranking_of(digest, content, Weights())),
+        "id": new_id(), "cutoff": cutoff, "labels": wanted, "digest": scores.digest, "counts": counts, "facts": packed(facts),
+        "made_at": now, "ranks": ranks_of(placed(scores, Weights())), "scores": scores_kept(scores),
     }  # fmt: skip
     with database.write() as session:
         insert_once(session, Snapshot, values)
@@ -102,10 +115,58 @@ def latest(session: Session, principal: Principal, limit: int = 30) -> list[Snap
     return list(found)
 
 
-@lru_cache(maxsize=32)
-def ranking_of(digest: str, content: bytes, weights: Weights) -> Ranking:
-    """The ranking of stored facts. Kept in memory: the facts of a digest never change. Raises ValueError where they did."""
+def facts_of(session: Session, snapshot: Snapshot) -> Facts:
+    """The facts that the snapshot was made of. Raises ValueError where they are no longer those."""
+    content = session.scalar(select(Snapshot.facts).where(Snapshot.id == snapshot.id))
+    if content is None:
+        raise ValueError("the snapshot is not there")
     facts = unpacked(content)
-    if facts.digest() != digest:
+    if facts.digest() != snapshot.digest:
         raise ValueError("the facts of the snapshot are not those it was made of")
-    return rank(facts, weights)
+    return facts
+
+
+def ranking_of(database: Database, snapshot: Snapshot, weights: Weights) -> Ranking:
+    """The ranking of a snapshot. Its scores are kept in memory: the facts of a digest never change.
+
+    Raises ValueError where the stored facts are no longer those of the digest.
+    """
+    scores = _SCORES.get(snapshot.digest)
+    if scores is None:
+        with database.read(patient=True) as session:
+            content = session.scalar(select(Snapshot.scores).where(Snapshot.id == snapshot.id))
+            scores = scores_from(content) if content is not None else None
+            if scores is None:  # made by an earlier version
+                scores = score(facts_of(session, snapshot))
+        if scores.digest != snapshot.digest:
+            raise ValueError("the scores of the snapshot are not those of its facts")
+        with _LOCK:
+            _SCORES[snapshot.digest] = scores
+            while len(_SCORES) > MOST_KEPT:
+                del _SCORES[next(iter(_SCORES))]  # the one that came first
+    return placed(scores, weights)
+
+
+MOST_KEPT = 16
+_SCORES: dict[str, Scores] = {}
+_LOCK = threading.Lock()
+
+
+def scores_kept(scores: Scores) -> bytes:
+    """The scores for storage; `scores_from` gives them back."""
+    value = asdict(scores) | {"formulas": FORMULAS}
+    return zlib.compress(json.dumps(value, sort_keys=True, ensure_ascii=False).encode())
+
+
+def scores_from(content: bytes) -> Scores | None:
+    """The scores as they were stored; None where other formulas made them."""
+    value = json.loads(zlib.decompress(content))
+    if value["formulas"] != FORMULAS:
+        return None
+    free, controlled = (tuple(_scored(one) for one in value[name]) for name in ("free", "controlled"))
+    return Scores(digest=value["digest"], free=free, controlled=controlled)
+
+
+def _scored(value: dict[str, Any]) -> Scored:
+    pairs = {name: tuple(value[name]) for name in ("harm", "interval", "missing")}
+    return Scored(**value | pairs)

@@ -6,6 +6,8 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -68,3 +70,26 @@ def test_a_deadline_counts_processor_time_and_not_that_of_a_busy_machine(pool: P
     assert pool.call_each(["nap"] * 3, deadline_s=0.2) == ["NAP"] * 3
     with pytest.raises(Overrun):
         pool.call("spin", deadline_s=0.2)
+
+
+def _late(marker: str) -> Callable[[str], str]:
+    """Takes longer to begin than is waited for, the first time."""
+    if not Path(marker).exists():
+        Path(marker).touch()
+        time.sleep(30)
+    return _work
+
+
+def _never() -> Callable[[str], str]:
+    os._exit(3)
+
+
+def test_a_worker_that_does_not_start_in_time_is_started_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.pool.START_TIMEOUT_S", 5.0)
+    made = Pool(partial(_late, str(tmp_path / "marker")), size=1)
+    try:
+        assert made.call("a", deadline_s=10) == "A"
+    finally:
+        made.close()
+    with pytest.raises(WorkerDied):
+        Pool(_never, size=1).call("a", deadline_s=10)

@@ -39,7 +39,7 @@ def _screen(path: Path, output: Path, *more: str) -> float:
     began = time.perf_counter()
     command = [sys.executable, "-m", "app.cli", "screen", str(path), "--output", str(output), *more]
     done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
-    if done.returncode not in (0, 1):
+    if '"coverage"' not in done.stderr:  # the last line of a run that came to its end
         raise RuntimeError(done.stderr)
     return time.perf_counter() - began
 

@@ -194,8 +194,9 @@ class ImportReject(Base):
 class Snapshot(Base):
     """The facts of a ranking at a cut-off, kept so that any later reader gets the same numbers. Never changed.
 
-    `ranks` is the ranking under the default weights: by id of the substance what `app.priorities.standing` reads. Empty for
-    snapshots that are older than the column.
+    `scores` is what a ranking by any weights is made from, and `ranks` the one under the default weights: by id of the
+    substance what `app.priorities.standing` reads. Both are empty for snapshots that are older than the column. What is large
+    is not read with the row.
     """
 
     __tablename__ = "snapshot"
@@ -205,9 +206,10 @@ class Snapshot(Base):
     labels: Mapped[str] = mapped_column(String(60))  # the TLP labels of its rows, for example CLEAR,GREEN
     digest: Mapped[str] = mapped_column(String(64))
     counts: Mapped[dict[str, Any]] = mapped_column(Json)
-    facts: Mapped[bytes]  # the facts as JSON, compressed with zlib
+    facts: Mapped[bytes] = mapped_column(deferred=True)  # as JSON, compressed with zlib; so are the scores
+    scores: Mapped[bytes | None] = mapped_column(deferred=True)
     made_at: Mapped[datetime]
-    ranks: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    ranks: Mapped[dict[str, Any] | None] = mapped_column(Json, deferred=True)
 
     __table_args__ = (UniqueConstraint("cutoff", "labels"),)
 

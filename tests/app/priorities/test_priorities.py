@@ -8,9 +8,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
-from app.priorities.ranking import Weights, rank
-from app.priorities.snapshots import make, unpacked
+from app.persistence.models import Snapshot
+from app.priorities import snapshots
+from app.priorities.ranking import Facts, Weights, rank
+from app.priorities.snapshots import facts_of, make, packed, ranking_of
 from tests.app.priorities.by_hand import scores
 from tests.conftest import Service
 
@@ -78,12 +81,35 @@ def test_a_snapshot_gives_the_same_bytes_when_the_data_have_changed(filled: Serv
 
 def test_the_gathered_facts_give_what_the_formulas_by_hand_give(filled: Service) -> None:
     now = filled.context.now()
-    facts = unpacked(make(filled.context.database, now.date(), ("CLEAR", "GREEN", "AMBER"), now).facts)
+    snapshot = make(filled.context.database, now.date(), ("CLEAR", "GREEN", "AMBER"), now)
+    with filled.context.database.read() as session:
+        facts = facts_of(session, snapshot)
     expected = scores(asdict(facts), under_control=False)
     for row in rank(facts, Weights()).rows:
         assert (row.prevalence, row.persistence, *row.harm) == pytest.approx(expected[row.id], abs=1e-5)
     assert sum(find.confirmed + find.probable for find in facts.finds) == 5
     assert {country for countries in facts.reporters.values() for country in countries} == {"DE", "FR"}
+
+
+def test_a_ranking_is_made_from_the_kept_scores_or_from_the_facts_and_never_from_others(
+    filled: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever keeps the scores in memory, in the row, or has neither (a snapshot of an earlier version) gets the same bytes."""
+    database, now, weights = filled.context.database, filled.context.now(), Weights(prevalence=3, persistence=1, harm=1)
+    snapshot = make(database, now.date(), ("CLEAR", "GREEN"), now)
+    monkeypatch.setattr(snapshots, "_SCORES", {})
+    with monkeypatch.context() as patch:
+        patch.setattr(snapshots, "score", None)  # whoever draws laboratories fails
+        kept = ranking_of(database, snapshot, weights)
+    monkeypatch.setattr(snapshots, "_SCORES", {})
+    with database.write() as session:
+        session.execute(update(Snapshot).values(scores=None))
+    assert ranking_of(database, snapshot, weights) == kept
+    monkeypatch.setattr(snapshots, "_SCORES", {})
+    with database.write() as session:
+        session.execute(update(Snapshot).values(facts=packed(Facts(cutoff="2026-01-01", subjects=(), finds=(), harms=()))))
+    with pytest.raises(ValueError, match="not those it was made of"):
+        ranking_of(database, snapshot, weights)
 
 
 @pytest.mark.parametrize("query", ["prevalence=-1", "harm=x", "prevalence=0&persistence=0&harm=0", "persistence=inf"])

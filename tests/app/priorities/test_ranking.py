@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.priorities.ranking import DRAWS, Facts, Find, Harm, Ranking, Subject, Weights, percent_ranks, points, rank
-from app.priorities.snapshots import packed, unpacked
+from app.priorities.ranking import DRAWS, Facts, Find, Harm, Ranking, Subject, Weights, percent_ranks, points, rank, score
+from app.priorities.snapshots import packed, scores_from, scores_kept, unpacked
 from tests.app.priorities.by_hand import scores
 
 LABS = ("l1", "l2", "l3")
@@ -70,6 +70,7 @@ def test_the_same_facts_give_the_same_bytes_whatever_their_order(found: Facts) -
     assert shuffled.digest() == found.digest()
     assert repr(rank(shuffled, Weights())) == repr(rank(found, Weights()))
     assert unpacked(packed(found)) == found
+    assert scores_from(scores_kept(score(found))) == score(found)
 
 
 def world() -> Facts:
