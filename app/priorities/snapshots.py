@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -34,6 +34,9 @@ from app.priorities.ranking import (
     score,
 )
 from app.priorities.standing import ranks_of
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 LABELS: dict[Role, tuple[str, ...]] = {
     Role.LAB: ("CLEAR", "GREEN"),
@@ -127,10 +130,18 @@ def facts_of(session: Session, snapshot: Snapshot) -> Facts:
 
 
 def ranking_of(database: Database, snapshot: Snapshot, weights: Weights) -> Ranking:
-    """The ranking of a snapshot. Its scores are kept in memory: the facts of a digest never change.
+    """The ranking of a snapshot. Scores and rankings are kept in memory: the facts of a digest never change.
 
     Raises ValueError where the stored facts are no longer those of the digest.
     """
+    found = _RANKINGS.get((snapshot.digest, weights))
+    if found is None:
+        found = placed(_scores_of(database, snapshot), weights)
+        _keep(_RANKINGS, (snapshot.digest, weights), found)
+    return found
+
+
+def _scores_of(database: Database, snapshot: Snapshot) -> Scores:
     scores = _SCORES.get(snapshot.digest)
     if scores is None:
         with database.read(patient=True) as session:
@@ -140,16 +151,21 @@ def ranking_of(database: Database, snapshot: Snapshot, weights: Weights) -> Rank
                 scores = score(facts_of(session, snapshot))
         if scores.digest != snapshot.digest:
             raise ValueError("the scores of the snapshot are not those of its facts")
-        with _LOCK:
-            _SCORES[snapshot.digest] = scores
-            while len(_SCORES) > MOST_KEPT:
-                del _SCORES[next(iter(_SCORES))]  # the one that came first
-    return placed(scores, weights)
+        _keep(_SCORES, snapshot.digest, scores)
+    return scores
 
 
 MOST_KEPT = 16
 _SCORES: dict[str, Scores] = {}
+_RANKINGS: dict[tuple[str, Weights], Ranking] = {}
 _LOCK = threading.Lock()
+
+
+def _keep(kept: dict[K, V], key: K, value: V) -> None:
+    with _LOCK:
+        kept[key] = value
+        while len(kept) > MOST_KEPT:
+            del kept[next(iter(kept))]  # the one that came first
 
 
 def scores_kept(scores: Scores) -> bytes:

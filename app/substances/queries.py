@@ -35,7 +35,7 @@ from app.sharing.masking import (
 )
 from app.sharing.rows import counted_cases, readable_cases, readable_detections, readable_parts
 
-MOST_LAGS = 500
+MOST_LAGS = 200
 FEW_MEMBERS = 8
 PERIOD, LATELY = 36, 12  # months: of charts and countries, and of the figures on top
 ROLES = ("sole_cause", "combined_cause", "contributory", "undetermined", "incidental")  # gravest first

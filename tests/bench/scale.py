@@ -102,9 +102,12 @@ def run(urls: dict[str, str], folder: Path) -> None:
         timed(small, large)
     key = key_of_report()
     migrations.upgrade(Database(urls["empty"]).engine)
-    empty = posted(urls["empty"], folder, key)
-    full = posted(urls["large"], folder, key)
-    figure("scale", f"intake over {LARGE:,} detections, of that of an empty database", full / empty, aim=f">= {INTAKE_AIM}")
+    # there and back, as the pace of a machine changes meanwhile
+    rates: dict[str, list[float]] = {"empty": [], "large": []}
+    for which in ("empty", "large", "large", "empty"):
+        rates[which].append(posted(urls[which], folder, key))
+    of_empty = sum(rates["large"]) / sum(rates["empty"])
+    figure("scale", f"intake over {LARGE:,} detections, of that of an empty database", of_empty, aim=f">= {INTAKE_AIM}")
 
 
 def main() -> None:

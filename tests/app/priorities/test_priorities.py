@@ -91,21 +91,27 @@ def test_the_gathered_facts_give_what_the_formulas_by_hand_give(filled: Service)
     assert {country for countries in facts.reporters.values() for country in countries} == {"DE", "FR"}
 
 
+def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a process that has just begun."""
+    for name in ("_SCORES", "_RANKINGS"):
+        monkeypatch.setattr(snapshots, name, {})
+
+
 def test_a_ranking_is_made_from_the_kept_scores_or_from_the_facts_and_never_from_others(
     filled: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever keeps the scores in memory, in the row, or has neither (a snapshot of an earlier version) gets the same bytes."""
     database, now, weights = filled.context.database, filled.context.now(), Weights(prevalence=3, persistence=1, harm=1)
     snapshot = make(database, now.date(), ("CLEAR", "GREEN"), now)
-    monkeypatch.setattr(snapshots, "_SCORES", {})
+    _forget(monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(snapshots, "score", None)  # whoever draws laboratories fails
         kept = ranking_of(database, snapshot, weights)
-    monkeypatch.setattr(snapshots, "_SCORES", {})
+    _forget(monkeypatch)
     with database.write() as session:
         session.execute(update(Snapshot).values(scores=None))
     assert ranking_of(database, snapshot, weights) == kept
-    monkeypatch.setattr(snapshots, "_SCORES", {})
+    _forget(monkeypatch)
     with database.write() as session:
         session.execute(update(Snapshot).values(facts=packed(Facts(cutoff="2026-01-01", subjects=(), finds=(), harms=()))))
     with pytest.raises(ValueError, match="not those it was made of"):

@@ -133,6 +133,7 @@ def test_a_page_tells_the_stored_rank_and_leads_to_its_row(reviewer: TestClient,
     tables = {"Rank": table(text, FREE), "Rank of those controlled": table(text, BOUND)}
     monkeypatch.setattr("app.priorities.pages.SHOWN", 2)  # a row beyond the first ones is on the page that the rank leads to
     with monkeypatch.context() as patch:
+        patch.setattr("app.priorities.snapshots._RANKINGS", {})
         patch.setattr("app.priorities.snapshots.placed", None)  # whoever ranks anything fails
         pages = {row[2]: reviewer.get(address(reviewer, row[2])).text for rows in tables.values() for row in (rows[0], rows[-1])}
     for name, rows in tables.items():
