@@ -17,6 +17,7 @@ from sqlalchemy import (
     Integer,
     Select,
     Subquery,
+    and_,
     cast,
     func,
     literal,
@@ -128,12 +129,13 @@ def cells_of(reader: Principal | None, by: Sequence[str], cut: Cut) -> Subquery:
     def part(source: Any, rule: ColumnElement[bool], within: Cut = cut) -> Select[Any]:
         return select(*(getattr(source, name) for name in by), source.n).where(rule, *within.conditions(source))
 
+    # rule by rule and not by one condition of all: each has an index that knows the substance and the month
     parts = [part(DetectionDelta, readable_cells(reader, DetectionDelta))]
+    opened = open_cells(reader, kept.table)
     if kept.rest is None:
-        parts.append(part(kept.table, readable_cells(reader, kept.table)))
-    else:
-        parts.append(part(kept.table, open_cells(reader, kept.table), kept.left_of(cut)))
-        parts += [part(kept.rest, rule) for rule in more_cells(reader, kept.rest)]
+        opened = and_(opened, kept.table.test.is_(False))
+    parts.append(part(kept.table, opened, kept.left_of(cut)))
+    parts += [part(kept.rest or kept.table, rule) for rule in more_cells(reader, kept.rest or kept.table)]
     return union_all(*parts).subquery("cells")
 
 
