@@ -98,15 +98,16 @@ def _secret(settings: Settings) -> Finding:
 def of_database(settings: Settings, database: Database, now: datetime) -> Iterator[Finding]:
     """What can be looked at through the database alone."""
     try:
-        current, head = migrations.current(database.engine), migrations.head()
+        current, behind = migrations.current(database.engine), migrations.behind(database.engine)
     except SQLAlchemyError as error:
         cause = str(getattr(error, "orig", error)).splitlines()[0]
         yield Finding(what="database", said=f"not reached: {cause}", mend="start it, or correct DATABASE_URL")
         return
-    if current != head:
-        yield Finding(what="migrations", said=f"at {current or 'nothing'}, the newest is {head}", mend="run: nps migrate")
+    if behind:
+        said = f"at {current or 'nothing'}, the newest is {migrations.head()}"
+        yield Finding(what="migrations", said=said, mend="run: nps migrate")
         return
-    yield Finding(what="migrations", said=f"at {head}")
+    yield Finding(what="migrations", said=f"at {current}")
     try:
         database.check_durability()
         yield Finding(what="durability", said="a commit is on disk before it is acknowledged")
