@@ -167,17 +167,18 @@ def make_site(
         database_url=database_url or f"sqlite:///{directory / 'pages.sqlite'}", data_dir=directory, base_url=base_url
     )
     usual = database_url is None and fill_world is fill
-    if usual and demo in FILLED:
-        (directory / "pages.sqlite").write_bytes(FILLED[demo])
+    filled = FILLED.get(demo) if usual else None
+    if filled is not None:
+        (directory / "pages.sqlite").write_bytes(filled)
     database = Database(settings.resolved_database_url, pool_size=4)
-    if not usual or demo not in FILLED:
+    if filled is None:
         ready(database)
         with database.write() as session:
             fill_world(World(session))
             if demo:
                 session.add(ServiceState(key="demo", value={"seed": 1}))
-    if usual and demo not in FILLED:
-        FILLED[demo] = _file_of(directory / "pages.sqlite")
+        if usual:
+            FILLED[demo] = _file_of(directory / "pages.sqlite")
     context = AppContext(settings=settings, database=database, secret=b"s" * 32, chemistry=FakeChemistry(), now=Clock())
     idle = IDLE.setdefault(base_url, [])
     app = idle.pop() if idle else _assembled(base_url)

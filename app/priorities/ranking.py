@@ -29,6 +29,7 @@ LOW_SHARE, HIGH_SHARE = 0.05, 0.95  # of the draws: a 90 % interval
 DIRICHLET = (35.0, 25.0, 40.0)
 SHRINK = 10.0
 HALF_LIFE_MONTHS = 6.0
+NEVER = 1_000_000  # months ago
 LEAST_LABORATORIES = 3
 LEAST_CASE_COUNTRIES = 2
 
@@ -354,9 +355,6 @@ class _Pairs:
         found = np.full(size, float(nothing))
         found[self.found] = values
         return found
-
-
-NEVER = 1_000_000  # months ago
 
 
 @dataclass(frozen=True, slots=True)
