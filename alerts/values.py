@@ -93,11 +93,12 @@ class Background:
     known".
 
     `last_seen`: the day of the latest earlier sample with the substance in the country. `form`: of this sample.
-    `known_in_region`, `known_in_form`: positions whose substance was found in the region before, and there in this form.
-    `adulterants`: positions of listed harmful adulterants. `seen_with`: the chemical groups that an adulterant was found with
-    in the country before. `purity`: this result in per cent, and `earlier_purities` those of the same substance, form and
-    basis. `known_routes`: the routes of use that were reported with the substance in the region before. `sets_seen_elsewhere`:
-    positions of isomer sets that another laboratory reported before.
+    `known_in_region`, `known_in_form`: positions whose substance was found in the region before, and there in this form; the
+    latter is not asked for a form that says nothing. `adulterants`: positions of listed harmful adulterants. `seen_with`: those
+    of the report's chemical groups that an adulterant was found with in the country before. `purity`: this result in per cent,
+    and `earlier_purities` those of the same substance, form and basis. `known_routes`: the routes of use that were reported
+    with the substance in the region before. `sets_seen_elsewhere`: positions of isomer sets that another laboratory reported
+    before.
     """
 
     last_seen: Mapping[int, date] = field(default_factory=dict)

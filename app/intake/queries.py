@@ -15,6 +15,7 @@ from sqlalchemy import (
     exists,
     func,
     literal,
+    literal_column,
     or_,
     select,
     union_all,
@@ -27,17 +28,18 @@ from app.persistence.models import (
     CaseSubstance,
     Detection,
     DetectionDelta,
-    DetectionPresence,
     HarmCase,
     HistoryRecord,
     Report,
     Substance,
+    SubstanceLaboratory,
 )
 from app.regions import WORLD, region_of
 from app.sharing.rows import open_routes, readable_cases, readable_reports
 from chem.values import UN_INSTRUMENTS, Assessment, LegalStatus
 
 COUNTED = ("confirmed", "probable")
+OPEN = ("CLEAR", "GREEN")  # labels that open a row to every laboratory
 
 
 def un_status(assessment: Assessment) -> LegalStatus:
@@ -97,11 +99,11 @@ def _others() -> ColumnElement[int]:
             .where(
                 table.substance_id == Substance.id,
                 table.org_id != bindparam("org_id"),
-                table.tlp.in_(("CLEAR", "GREEN")),
+                table.tlp.in_(OPEN),
                 table.test.is_(False),
             )
             .correlate(Substance)
-            for table in (DetectionPresence, DetectionDelta)
+            for table in (SubstanceLaboratory, DetectionDelta)
         )
     ).subquery()
     found = select(cells.c.org_id).group_by(cells.c.org_id).having(func.sum(cells.c.n) > 0).subquery()
@@ -110,17 +112,20 @@ def _others() -> ColumnElement[int]:
 
 def _known(wanted: ColumnElement[bool]) -> Select[Any]:
     """One statement, made once: the substance, and is there an earlier detection of it in country, region, world?"""
-    base = and_(
+    parents = and_(
         Detection.substance_id == Substance.id,
         Detection.counted.is_(True),
-        Detection.relation == "parent",
+        Detection.relation == literal_column("'parent'"),
         Detection.confidence.in_(COUNTED),
     )
-    own = Detection.org_id == bindparam("org_id")
-    everything = or_(Detection.test.is_(False), and_(bindparam("test", type_=Boolean), own))
-    seen = or_(and_(Detection.tlp.in_(("CLEAR", "GREEN")), Detection.test.is_(False)), own)
-    areas = (Detection.country == bindparam("country"), Detection.region == bindparam("region"), literal(True))
-    columns: list[Any] = [exists().where(base, rows, area) for rows in (everything, seen) for area in areas]
+    # rows that are no tests go by `ix_detection_before`, whose conditions these are
+    real = and_(parents, Detection.test.is_(False))
+    own = and_(parents, Detection.org_id == bindparam("org_id"))
+    in_region = Detection.region == bindparam("region")
+    areas = (and_(in_region, Detection.country == bindparam("country")), in_region, literal(True))
+    among_own = bindparam("test", type_=Boolean)
+    columns: list[Any] = [or_(exists().where(real, area), and_(among_own, exists().where(own, area))) for area in areas]
+    columns += [or_(exists().where(real, Detection.tlp.in_(OPEN), area), exists().where(own, area)) for area in areas]
     columns += [
         exists().where(HistoryRecord.substance_key == Substance.key, HistoryRecord.area == area)
         for area in (bindparam("country"), bindparam("region"), literal(WORLD))

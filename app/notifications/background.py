@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, and_, bindparam, exists, or_, select
+from sqlalchemy import ColumnElement, and_, bindparam, exists, false, literal_column, select
 from sqlalchemy.orm import Session, aliased
 
-from alerts.patterns import set_key
+from alerts.patterns import PLAIN_FORMS, set_key
 from alerts.triggers import COUNTED_CONFIDENCE
 from alerts.values import Background, DetectionFacts, ReportFacts, Scope
 from app.persistence.models import CaseSubstance, Detection, HarmCase, Report, Sample, Substance
@@ -16,29 +18,28 @@ from app.persistence.models import CaseSubstance, Detection, HarmCase, Report, S
 MOST_PURITIES = 2000
 
 
-def _earlier(*, corrected: bool) -> ColumnElement[bool]:
+def _earlier(*, corrected: bool, test: bool) -> ColumnElement[bool]:
     """Counted parent detections of a substance in other reports, of the right kind of organisation.
 
     For a corrected report what was received after it is left out as well.
     """
     conditions: list[ColumnElement[bool]] = [
         Detection.substance_id == bindparam("substance_id"),
+        # these and that of no test are the conditions of `ix_detection_before`
         Detection.counted.is_(True),
-        Detection.relation == "parent",
+        Detection.relation == literal_column("'parent'"),
+        and_(Detection.test.is_(True), Detection.org_id == bindparam("org_id")) if test else Detection.test.is_(False),
         Detection.report_id != bindparam("report_id"),
-        or_(
-            and_(bindparam("test", type_=Boolean), Detection.org_id == bindparam("org_id")),
-            and_(~bindparam("test", type_=Boolean), Detection.test.is_(False)),
-        ),
     ]
     if corrected:
         conditions.append(Detection.report_id.in_(select(Report.id).where(Report.received_at <= bindparam("received_at"))))
     return and_(*conditions)
 
 
-def _seen_before(*, corrected: bool) -> Any:
-    """The latest sample in the country; whether the region knows the substance; whether it does in this form."""
-    earlier = _earlier(corrected=corrected)
+@cache  # building a statement costs more than running it
+def _seen_before(*, corrected: bool, test: bool, by_form: bool) -> Any:
+    """The latest sample in the country; whether the region knows the substance; whether it does in this form, where asked."""
+    earlier = _earlier(corrected=corrected, test=test)
     last = (
         select(Detection.sampled_on)
         .where(earlier, Detection.country == bindparam("country"), Detection.confidence.in_(COUNTED_CONFIDENCE))
@@ -53,11 +54,7 @@ def _seen_before(*, corrected: bool) -> Any:
         .where(earlier, Detection.region == bindparam("region"), Sample.form == bindparam("form"))
         .exists()
     )
-    return select(last.label("last"), in_region.label("in_region"), in_form.label("in_form"))
-
-
-# made once: building a statement costs more than running it
-_SEEN_BEFORE = {corrected: _seen_before(corrected=corrected) for corrected in (False, True)}
+    return select(last.label("last"), in_region.label("in_region"), (in_form if by_form else false()).label("in_form"))
 
 
 def background_of(session: Session, facts: ReportFacts) -> Background:
@@ -81,6 +78,7 @@ def background_of(session: Session, facts: ReportFacts) -> Background:
     in_region: set[int] = set()
     in_form: set[int] = set()
     adulterants: set[int] = set()
+    groups = sorted({d.substance.chemical_group for d in subjects if d.substance is not None})
     seen_with: dict[int, frozenset[str]] = {}
     purity: dict[int, float] = {}
     earlier_purities: dict[int, tuple[float, ...]] = {}
@@ -91,10 +89,11 @@ def background_of(session: Session, facts: ReportFacts) -> Background:
         asked = parameters | {"substance_id": detection.substance.id}
         if detection.substance.harmful_adulterant:
             adulterants.add(detection.position)
-            seen_with[detection.position] = _company(session, asked, corrected=corrected)
+            seen_with[detection.position] = _company(session, asked, groups, corrected=corrected)
         if detection.first_in is Scope.WORLD or not detection.substance.alertable:
             continue
-        found = session.connection().execute(_SEEN_BEFORE[corrected], asked).one()
+        statement = _seen_before(corrected=corrected, test=facts.test, by_form=facts.form not in (None, *PLAIN_FORMS))
+        found = session.connection().execute(statement, asked).one()
         if found.last is not None:
             last_seen[detection.position] = found.last
         if found.in_region:
@@ -121,12 +120,13 @@ def background_of(session: Session, facts: ReportFacts) -> Background:
 
 def _routes(session: Session, asked: dict[str, Any], *, corrected: bool) -> frozenset[str]:
     """The routes of use in earlier cases with this substance in the region."""
+    earlier = _earlier(corrected=corrected, test=asked["test"])
     query = (
         select(HarmCase.route)
         .distinct()
         .join(CaseSubstance, CaseSubstance.case_id == HarmCase.id)
         .join(Detection, Detection.id == CaseSubstance.detection_id)
-        .where(_earlier(corrected=corrected), Detection.region == bindparam("region"), HarmCase.counted.is_(True))
+        .where(earlier, Detection.region == bindparam("region"), HarmCase.counted.is_(True))
     )
     return frozenset(route for route in session.scalars(query, asked) if route is not None)
 
@@ -155,24 +155,26 @@ def _sets_seen_elsewhere(session: Session, facts: ReportFacts, parameters: dict[
     return frozenset(position for position, key in sets.items() if key in known)
 
 
-def _company(session: Session, asked: dict[str, Any], *, corrected: bool) -> frozenset[str]:
-    """The chemical groups that were found in one sample with this substance in the country."""
+def _company(session: Session, asked: dict[str, Any], groups: Sequence[str], *, corrected: bool) -> frozenset[str]:
+    """Those of these chemical groups that were found in one sample with this substance in the country."""
+    if not groups:
+        return frozenset()
     beside = aliased(Detection)
-    query = (
-        select(Substance.chemical_group)
-        .distinct()
-        .select_from(Detection)
+    together = (
+        select(Detection.id)
         .join(beside, beside.report_id == Detection.report_id)
         .join(Substance, Substance.id == beside.substance_id)
         .where(
-            _earlier(corrected=corrected),
+            _earlier(corrected=corrected, test=asked["test"]),
             Detection.country == bindparam("country"),
             beside.counted.is_(True),
             beside.relation == "parent",
             beside.id != Detection.id,
         )
     )
-    return frozenset(session.scalars(query, asked))
+    # group by group, so that each ends at the first sample found
+    seen = session.execute(select(*(together.where(Substance.chemical_group == group).exists() for group in groups)), asked).one()
+    return frozenset(group for group, is_seen in zip(groups, seen, strict=True) if is_seen)
 
 
 def _purities(
@@ -188,7 +190,7 @@ def _purities(
         select(Detection.purity_percent)
         .join(Sample, Sample.report_id == Detection.report_id)
         .where(
-            _earlier(corrected=corrected),
+            _earlier(corrected=corrected, test=facts.test),
             Detection.purity_percent.is_not(None),
             Detection.purity_as.is_(None) if found.purity_as is None else Detection.purity_as == found.purity_as,
             Sample.form.is_(None) if facts.form is None else Sample.form == facts.form,

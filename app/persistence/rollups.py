@@ -22,6 +22,7 @@ from app.persistence.models import (
     ReportingMonth,
     ShownMonth,
     ShownPlace,
+    SubstanceLaboratory,
     SubstanceMonth,
 )
 from app.persistence.models.rollups import KEY
@@ -38,6 +39,7 @@ SHAPES: dict[str, tuple[tuple[str, ...], str]] = {
     for table, condition in (
         (DetectionCell, "true"),
         (DetectionPresence, "true"),
+        (SubstanceLaboratory, "true"),
         (SubstanceMonth, _OPEN),
         (ShownMonth, _SHOWN),
         (CountryMonth, _PARENTS),

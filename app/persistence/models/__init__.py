@@ -39,6 +39,7 @@ from app.persistence.models.rollups import (
     ReportingMonth,
     ShownMonth,
     ShownPlace,
+    SubstanceLaboratory,
     SubstanceMonth,
 )
 from app.persistence.models.sharing import LabelConsent, SharingGroup, SharingGroupMember
@@ -125,6 +126,7 @@ __all__ = [
     "Subscription",
     "Substance",
     "SubstanceEvent",
+    "SubstanceLaboratory",
     "SubstanceMonth",
     "SubstanceName",
     "Task",

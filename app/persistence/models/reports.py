@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Float, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import Float, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.persistence.base import Base, Id, Json, new_id
@@ -139,7 +139,13 @@ class Detection(Base):
 
     __table_args__ = (
         Index(None, "report_id"),
-        Index("ix_detection_first", "substance_id", "region", "country", "counted"),
+        # what was found before a report: the conditions of a query on it must be written as these are
+        Index(
+            "ix_detection_before",
+            *("substance_id", "region", "country", "confidence", "tlp"),
+            postgresql_where=text("counted IS true AND relation = 'parent' AND test IS false"),
+            sqlite_where=text("counted IS 1 AND relation = 'parent' AND test IS 0"),
+        ),
         Index("ix_detection_series", "substance_id", "month", "country"),
         Index("ix_detection_last", "substance_id", "country", "sampled_on"),
         Index(None, "substance_id", "received_at"),

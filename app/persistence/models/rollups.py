@@ -84,8 +84,20 @@ class DetectionPresence(Base):
     n: Mapped[int]
 
 
+class SubstanceLaboratory(Base):
+    """The same by substance and sender alone."""
+
+    __tablename__ = "substance_laboratory"
+
+    substance_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    org_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    tlp: Mapped[str] = mapped_column(String(12), primary_key=True)
+    test: Mapped[bool] = mapped_column(primary_key=True)
+    n: Mapped[int]
+
+
 class SubstanceMonth(Base):
-    """The same by substance and month alone, over rows that a label opens to many: neither RED nor of a test organisation."""
+    """Detections by substance and month, over rows that a label opens to many: neither RED nor of a test organisation."""
 
     __tablename__ = "substance_month"
 

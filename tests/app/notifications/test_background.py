@@ -7,9 +7,10 @@ from datetime import date
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from app.notifications.background import background_of
+from app.persistence.base import new_id
 from app.persistence.models import Detection, Sample, Substance
 from app.persistence.session import Database
 
@@ -88,3 +89,22 @@ def test_adulterants_are_those_that_are_listed(place: Any) -> None:
     found = background(place, store(place, what))
     assert found.adulterants == frozenset({0})
     assert found.seen_with == {0: frozenset()}
+
+
+def test_an_adulterant_is_known_with_those_groups_of_the_report_that_it_was_found_with_in_the_country(place: Any) -> None:
+    what = place.substance("xylazine", group="other")
+    opioid, other = place.substance("fentanyl", group="fentanyl"), place.substance("etizolam", group="benzodiazepine")
+    with place.context.database.write() as session:
+        session.execute(update(Substance).where(Substance.id == what.id).values(harmful_adulterant=True))
+    what.harmful_adulterant = True
+    alone = [store(place, one).detections[0] for one in (opioid, other)]
+    for country, company in (("DE", opioid), ("FR", other)):
+        earlier = store(place, what, country=country)
+        with place.context.database.write() as session:
+            (row,) = session.scalars(select(Detection).where(Detection.report_id == earlier.report_id))
+            values = {column.key: getattr(row, column.key) for column in Detection.__table__.columns}
+            session.add(Detection(**values | {"id": new_id(), "position": 1, "substance_id": company.id}))
+    facts = store(place, what)
+    beside = tuple(replace(one, position=position) for position, one in enumerate(alone, 1))
+    found = background(place, replace(facts, detections=(*facts.detections, *beside)))
+    assert found.seen_with == {0: frozenset({"fentanyl"})}
