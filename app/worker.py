@@ -14,6 +14,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import IO
 
 from sqlalchemy import func, select
@@ -52,6 +53,7 @@ CLOCK_TOLERANCE_SECONDS = 30.0
 CLOCK_CHECK_SECONDS = 30.0
 LOCK_RETRY_SECONDS = 0.5
 FOLD_SECONDS = 2.0
+RENEW_SECONDS = 15.0
 
 
 class Worker:
@@ -110,12 +112,12 @@ class Worker:
             "remind": remind_handler(self._context, mail),
             "confirm": confirm_handler(self._context, mail),
             "digest": digest_handler(self._context, mail),
-            "lags": lags_handler(self._context),
+            "lags": holding(self.store.renew, lags_handler(self._context)),
             "impact": impact_handler(self._context, self.store.renew),
             "rescreen": rescreen_handler(self._context, self.store.renew),
             "ping": ping,
             "heartbeat": ping,
-            "tick": tick_handler(self._context),
+            "tick": holding(self.store.renew, tick_handler(self._context)),
         }
 
     def start(self) -> None:
@@ -233,6 +235,34 @@ def timed(topic: str, handler: Handler) -> Handler:
                     told = {"task": task.id, "topic": topic, "outcome": outcome, "ms": round(1000 * seconds, 1)}
                     alert = payload.get("alert") or payload.get("alert_id")
                     log.info("task %s %s", topic, outcome, extra=told | ({"alert": alert} if alert else {}))
+
+    return handle
+
+
+def holding(renew: Callable[[TaskItem], bool], handler: Handler, *, every: float = RENEW_SECONDS) -> Handler:
+    """The handler with the lease of its task renewed beside it, for one that has long steps in which it cannot do so itself.
+
+    Where the lease was lost the handler still ends, and its end is told as late.
+    """
+
+    def handle(task: TaskItem) -> Result:
+        over = threading.Event()
+
+        def keep() -> None:
+            while not over.wait(every):
+                try:
+                    if not renew(task):
+                        return
+                except SQLAlchemyError:
+                    log.exception("the lease of task %s (%s) could not be renewed; trying again", task.id, task.topic)
+
+        keeper = threading.Thread(target=keep, name="nps-lease", daemon=True)
+        keeper.start()
+        try:
+            return handler(task)
+        finally:
+            over.set()
+            keeper.join()
 
     return handle
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal, Role
@@ -46,6 +46,9 @@ LABELS: dict[Role, tuple[str, ...]] = {
 }
 
 
+_MAKING = threading.Lock()
+
+
 def labels_of(principal: Principal) -> tuple[str, ...]:
     """The labels of the rows that a reader's ranking rests on: the same for all of a role, so that they see one ranking."""
     return LABELS[principal.role]
@@ -70,9 +73,20 @@ def unpacked(content: bytes) -> Facts:
 
 
 def make(database: Database, cutoff: date, labels: Sequence[str], now: datetime) -> Snapshot:
-    """The snapshot of a day, made now where there is none. Its facts are gathered, packed and ranked before a write begins."""
-    wanted = ",".join(labels)
-    query = select(Snapshot).where(Snapshot.cutoff == cutoff, Snapshot.labels == wanted)
+    """The snapshot of a day, made now where there is none. Its facts are gathered, packed and ranked before a write begins.
+
+    One at a time in a process: in a large installation it takes minutes and much memory, and who waits finds it made.
+    """
+    query = select(Snapshot).where(Snapshot.cutoff == cutoff, Snapshot.labels == ",".join(labels))
+    with database.read() as session:
+        found = session.scalars(query).first()
+    if found is not None:
+        return found
+    with _MAKING:
+        return _make(database, cutoff, labels, now, query)
+
+
+def _make(database: Database, cutoff: date, labels: Sequence[str], now: datetime, query: Select[Snapshot]) -> Snapshot:
     with database.read(patient=True) as session:
         found = session.scalars(query).first()
         if found is not None:
@@ -87,8 +101,8 @@ def make(database: Database, cutoff: date, labels: Sequence[str], now: datetime)
     }
     scores = score(facts)
     values = {
-        "id": new_id(), "cutoff": cutoff, "labels": wanted, "digest": scores.digest, "counts": counts, "facts": packed(facts),
-        "made_at": now, "ranks": ranks_of(placed(scores, Weights())), "scores": scores_kept(scores),
+        "id": new_id(), "cutoff": cutoff, "labels": ",".join(labels), "digest": scores.digest, "counts": counts,
+        "facts": packed(facts), "made_at": now, "ranks": ranks_of(placed(scores, Weights())), "scores": scores_kept(scores),
     }  # fmt: skip
     with database.write() as session:
         insert_once(session, Snapshot, values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -13,7 +14,7 @@ from alerts.values import Scope
 from app.context import AppContext
 from app.persistence.models import IdempotencyRecord, Task
 from app.scheduler import JOBS, Job, Scheduler, housekeeping, insert_tick, nominal_times
-from app.worker import Worker
+from app.worker import Worker, holding
 
 MONDAY = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
 
@@ -109,3 +110,27 @@ def test_nominal_times_know_no_summer_time() -> None:
     for day in (datetime(2026, 10, 25, tzinfo=UTC), datetime(2027, 3, 28, tzinfo=UTC)):
         times = nominal_times(hourly, day - timedelta(minutes=1), day + timedelta(hours=24))
         assert [later - earlier for earlier, later in pairwise(times)] == [timedelta(hours=1)] * 23
+
+
+@pytest.mark.parametrize("refused_at", [None, 2])
+def test_a_long_step_keeps_the_lease_of_its_task_until_it_is_lost_or_the_step_ends(refused_at: int | None) -> None:
+    asked: list[str] = []
+    thrice, over = threading.Event(), threading.Event()
+
+    def renew(task: Any) -> bool:
+        asked.append(task)
+        if len(asked) == 3:
+            thrice.set()
+        return len(asked) != refused_at
+
+    def step(task: Any) -> Any:
+        assert thrice.wait(0.5 if refused_at else 20) is (refused_at is None)
+        over.set()
+        return task
+
+    assert holding(renew, step, every=0.01)("the task") == "the task"  # type: ignore[arg-type,comparison-overlap]
+    assert over.is_set()
+    assert set(asked) == {"the task"}
+    number = len(asked)
+    assert number == refused_at or refused_at is None
+    assert not thrice.wait(0.05) or len(asked) == number  # nothing is renewed after the end

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import update
+from sqlalchemy.orm import Session
 
 from app.persistence.models import Snapshot
 from app.priorities import snapshots
@@ -116,6 +120,26 @@ def test_a_ranking_is_made_from_the_kept_scores_or_from_the_facts_and_never_from
         session.execute(update(Snapshot).values(facts=packed(Facts(cutoff="2026-01-01", subjects=(), finds=(), harms=()))))
     with pytest.raises(ValueError, match="not those it was made of"):
         ranking_of(database, snapshot, weights)
+
+
+def test_who_asks_for_a_snapshot_while_it_is_made_waits_for_it(filled: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    gathered: list[date] = []
+    gather, begun, others = snapshots.gather, threading.Event(), threading.Event()
+
+    def slowly(session: Session, cutoff: date, labels: Sequence[str]) -> Facts:
+        gathered.append(cutoff)
+        begun.set()
+        assert others.wait(20)
+        return gather(session, cutoff, labels)
+
+    monkeypatch.setattr(snapshots, "gather", slowly)
+    day, now = filled.context.now().date(), filled.context.now()
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(make, filled.context.database, day, ("CLEAR",), now) for _ in range(3)]
+        assert begun.wait(20)
+        others.set()
+        found = {one.result().id for one in waiting}
+    assert (len(found), gathered) == (1, [day])
 
 
 @pytest.mark.parametrize("query", ["prevalence=-1", "harm=x", "prevalence=0&persistence=0&harm=0", "persistence=inf"])
