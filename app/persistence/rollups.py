@@ -25,7 +25,7 @@ from app.persistence.models import (
     SubstanceLaboratory,
     SubstanceMonth,
 )
-from app.persistence.models.rollups import KEY
+from app.persistence.models.rollups import KEY, OPEN_LABELS
 from app.persistence.session import Database
 
 FOLD_LOCK = 0x6E707301  # of PostgreSQL's advisory locks: one folds at a time
@@ -52,6 +52,10 @@ SHAPES: dict[str, tuple[tuple[str, ...], str]] = {
 _DELTA = DetectionDelta.__tablename__
 _CELL = DetectionCell.__tablename__
 _PLACE = ShownPlace.__tablename__
+# which labels are open to whoever sees up to a level
+_OPENS = " UNION ALL ".join(
+    f"SELECT '{label}' AS label, '{level}' AS level" for n, level in enumerate(OPEN_LABELS) for label in OPEN_LABELS[: n + 1]
+)
 TABLES = (*SHAPES, _PLACE)  # everything that follows from the detections and can be made anew
 _STANDS_FOR = {
     "substance_id": "coalesce(substance_id, '') AS substance_id",
@@ -85,8 +89,9 @@ def _widen(source: str, dialect: str) -> str:
     least, greatest = ("min", "max") if dialect == "sqlite" else ("least", "greatest")
     return (
         f"INSERT INTO {_PLACE} (substance_id, country, tlp, first_month, last_month) "
-        f"SELECT substance_id, country, tlp, CASE WHEN min(n) < 0 THEN '' ELSE min(month) END, max(month) FROM {source} "
-        f"WHERE {_SHOWN} AND substance_id <> '' GROUP BY substance_id, country, tlp ORDER BY substance_id, country, tlp "
+        f"SELECT substance_id, country, level, CASE WHEN min(n) < 0 THEN '' ELSE min(month) END, max(month) FROM {source} "
+        f"JOIN ({_OPENS}) AS opens ON label = tlp WHERE {_SHOWN} AND substance_id <> '' "
+        "GROUP BY substance_id, country, level ORDER BY substance_id, country, level "
         "ON CONFLICT (substance_id, country, tlp) DO UPDATE SET "
         f"first_month = {least}({_PLACE}.first_month, excluded.first_month), "
         f"last_month = {greatest}({_PLACE}.last_month, excluded.last_month)"
@@ -97,7 +102,8 @@ def _looked_up(month: str) -> str:
     """The first (min) or last (max) month of a pair among the cells themselves; empty where nothing is left of it."""
     return (
         f"coalesce((SELECT {month}(month) FROM {_CELL} WHERE {_CELL}.substance_id = {_PLACE}.substance_id "
-        f"AND {_CELL}.country = {_PLACE}.country AND {_CELL}.tlp = {_PLACE}.tlp AND n > 0 AND {_SHOWN}), '')"
+        f"AND {_CELL}.country = {_PLACE}.country AND {_CELL}.tlp IN (SELECT label FROM ({_OPENS}) AS opens "
+        f"WHERE level = {_PLACE}.tlp) AND n > 0 AND {_SHOWN}), '')"
     )
 
 
@@ -190,8 +196,8 @@ def differences(database: Database) -> Iterator[Difference]:
 _PLACES = (
     "SELECT substance_id, country, tlp, max(kept) AS kept, max(counted) AS counted FROM ("
     f"SELECT substance_id, country, tlp, first_month || ' to ' || last_month AS kept, '' AS counted FROM {_PLACE} "
-    f"UNION ALL SELECT substance_id, country, tlp, '', min(month) || ' to ' || max(month) FROM ({_RAW}) AS raw "
-    f"WHERE {_SHOWN} AND substance_id <> '' GROUP BY substance_id, country, tlp"
+    f"UNION ALL SELECT substance_id, country, level, '', min(month) || ' to ' || max(month) FROM ({_RAW}) AS raw "
+    f"JOIN ({_OPENS}) AS opens ON label = tlp WHERE {_SHOWN} AND substance_id <> '' GROUP BY substance_id, country, level"
     f") AS pairs WHERE substance_id NOT IN (SELECT substance_id FROM {_DELTA}) "
     "GROUP BY substance_id, country, tlp HAVING max(kept) <> max(counted) ORDER BY substance_id, country, tlp"
 )

@@ -41,7 +41,7 @@ from app.persistence.models import (
     SubstanceMonth,
 )
 from app.sharing.masking import SHOWN_CONFIDENCES
-from app.sharing.rows import more_cells, open_cells, readable_cells
+from app.sharing.rows import more_cells, open_cells, open_level, readable_cells
 
 LAST_MONTH = "9999-12"  # the end of a period that is open
 
@@ -196,11 +196,11 @@ def first_months(session: Session, reader: Principal | None, substances: Sequenc
     delta = DetectionDelta.substance_id
     pending = session.scalars(select(delta).where(delta.in_(substances)).distinct()).all()
     cut = Cut(substances=[one for one in substances if one not in set(pending)])
-    pair = (ShownPlace.substance_id, ShownPlace.country)
-    parts = [
-        select(*pair, func.min(ShownPlace.first_month).label("month"))
-        .where(open_cells(reader, ShownPlace), *replace(cut, confidences=None, relations=None).conditions(ShownPlace))
-        .group_by(*pair)
+    place = ShownPlace
+    parts: list[Any] = [
+        select(place.substance_id, place.country, place.first_month.label("month")).where(
+            open_level(reader, place), *replace(cut, confidences=None, relations=None).conditions(place)
+        )
     ]
     cell = (DetectionCell.substance_id, DetectionCell.country)
     parts += [
@@ -229,7 +229,7 @@ def pairs(session: Session, reader: Principal | None, since: str, substances: Se
     cut = Cut(substances=substances, months=(since, LAST_MONTH))
     parts = [
         select(ShownPlace.substance_id, ShownPlace.country).where(
-            open_cells(reader, ShownPlace),
+            open_level(reader, ShownPlace),
             ShownPlace.last_month >= since,
             ShownPlace.substance_id.not_in(pending),
             *([] if substances is None else [ShownPlace.substance_id.in_(substances)]),
@@ -263,8 +263,7 @@ def at_most(
     settled = [one for one in substances if one not in pending]
     pair = (
         select(ShownPlace.substance_id, ShownPlace.country)
-        .where(open_cells(reader, ShownPlace), ShownPlace.substance_id.in_(settled), ShownPlace.last_month >= months[0])
-        .distinct()
+        .where(open_level(reader, ShownPlace), ShownPlace.substance_id.in_(settled), ShownPlace.last_month >= months[0])
         .subquery("pair")
     )
     some = (

@@ -59,6 +59,11 @@ def open_cells(reader: Principal | None, cell: Any) -> ColumnElement[bool]:
     return cast("ColumnElement[bool]", cell.tlp.in_(labels(reader)))
 
 
+def open_level(reader: Principal | None, table: Any) -> ColumnElement[bool]:
+    """The same of a table that keeps, by the label up to which a reader sees, what is known to all of them."""
+    return cast("ColumnElement[bool]", table.tlp == labels(reader)[-1])
+
+
 def more_cells(reader: Principal | None, cell: Any) -> list[ColumnElement[bool]]:
     """The cells that are readable but not open by their label: conditions without overlap, each for an index of its own."""
     if reader is None or reader.role in AS_PUBLIC:

@@ -13,7 +13,7 @@ from app.auth.permissions import Principal
 from app.persistence.models import Detection, DetectionCell, DetectionDelta, ShownPlace, Substance
 from app.sharing.counts import LAST_MONTH, Cut, cells_of, counts
 from app.sharing.masking import MASKED, SHOWN_CONFIDENCES, Cell, counted, masked_cell, masks_detections
-from app.sharing.rows import more_cells, open_cells, readable_detections
+from app.sharing.rows import more_cells, open_level, readable_detections
 from app.substances.queries import existing_substances, months_back, unpublished
 
 ENOUGH = 24
@@ -95,7 +95,7 @@ def first_month_of(session: Session, principal: Principal | None, *, country: st
 
     kept = (
         select(place.substance_id, func.min(place.first_month).label("month"))
-        .where(open_cells(principal, place), *([] if country is None else [place.country == country]))
+        .where(open_level(principal, place), *([] if country is None else [place.country == country]))
         .group_by(place.substance_id)
         .subquery()
     )

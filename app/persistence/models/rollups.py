@@ -14,6 +14,7 @@ from app.persistence.base import Base, Id
 
 # the columns by which detections are told apart here, in the order of the primary keys
 KEY = ("substance_id", "month", "country", "org_id", "context", "confidence", "relation", "tlp", "test", "report_id")
+OPEN_LABELS = ("CLEAR", "GREEN", "AMBER", "AMBER+STRICT")  # those that open a row to many, each to fewer than the one before
 _RED = text("report_id <> ''")
 _ANEW = text("first_month = ''")
 
@@ -127,14 +128,15 @@ class ShownMonth(Base):
 class ShownPlace(Base):
     """When a substance was first and last found in a country, over the rows of `ShownMonth`; not where none was resolved.
 
+    `tlp` is the label up to which a reader sees (`OPEN_LABELS`): a row holds for everyone who sees that much and no more.
     A first month that is empty says that both are to be looked up anew, as something was taken away; never after a fold.
     """
 
     __tablename__ = "shown_place"
 
+    tlp: Mapped[str] = mapped_column(String(12), primary_key=True)
     substance_id: Mapped[str] = mapped_column(Id, primary_key=True)
     country: Mapped[str] = mapped_column(String(2), primary_key=True)
-    tlp: Mapped[str] = mapped_column(String(12), primary_key=True)
     first_month: Mapped[str] = mapped_column(String(7))
     last_month: Mapped[str] = mapped_column(String(7))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,10 @@ from app.persistence.models import (
     ShownPlace,
     Substance,
 )
+from app.persistence.models.rollups import OPEN_LABELS
 from app.persistence.rollups import SHAPES, differences, fold_all, rebuild
 from app.sharing.counts import Cut, at_most, counts, first_months, groupings, pairs
-from app.sharing.rows import readable_detections, readable_parts
+from app.sharing.rows import labels, readable_detections, readable_parts
 from app.substances.changes import first_month_of
 from tests.conftest import NOW, Service
 
@@ -251,23 +253,37 @@ def test_the_first_and_last_month_of_a_pair_go_back_as_reports_are_withdrawn(ser
     database = service.context.database
     sent: dict[str, str] = {}
 
-    def kept() -> list[tuple[str, str]]:
+    def kept() -> dict[str, tuple[str, str]]:
         fold_all(database)
         assert list(differences(database)) == []
         with database.read() as session:
-            return [(row.first_month, row.last_month) for row in session.scalars(select(ShownPlace).order_by(ShownPlace.country))]
+            return {row.tlp: (row.first_month, row.last_month) for row in session.scalars(select(ShownPlace))}
 
-    for month in ("2026-05", "2026-03", "2026-08"):
+    for month, label in (("2026-05", "CLEAR"), ("2026-03", "AMBER"), ("2026-08", "GREEN"), ("2026-10", "RED")):
         sample = {"country": "DE", "date_sampled": month, "context": "seizure"}
-        body = {"lab_reference": month, "sample": sample, "substances": [SUBSTANCES[0]]}
+        body = {"lab_reference": month, "sample": sample, "substances": [SUBSTANCES[0]], "tlp": label}
         answer = service.client.post("/v1/reports", json=body, headers=lab)
         assert answer.status_code == 201, answer.text
         sent[month] = answer.json()["id"]
-    assert kept() == [("2026-03", "2026-08")]
-    for month, left in (("2026-08", [("2026-03", "2026-05")]), ("2026-03", [("2026-05", "2026-05")]), ("2026-05", [])):
+    clear, green, amber = ("2026-05", "2026-05"), ("2026-05", "2026-08"), ("2026-03", "2026-08")
+    assert kept() == {"CLEAR": clear, "GREEN": green, "AMBER": amber, "AMBER+STRICT": amber}
+    early = ("2026-03", "2026-05")
+    for month, left in (
+        ("2026-08", {"CLEAR": clear, "GREEN": clear, "AMBER": early, "AMBER+STRICT": early}),
+        ("2026-05", {"AMBER": ("2026-03", "2026-03"), "AMBER+STRICT": ("2026-03", "2026-03")}),
+        ("2026-10", {"AMBER": ("2026-03", "2026-03"), "AMBER+STRICT": ("2026-03", "2026-03")}),
+        ("2026-03", {}),
+    ):
         answer = service.client.post(f"/v1/reports/{sent[month]}/withdraw", json={"reason": "wrong"}, headers=lab)
         assert answer.status_code == 200, answer.text
         assert kept() == left
+
+
+def test_the_labels_of_the_counts_are_those_of_the_readers() -> None:
+    assert (*OPEN_LABELS, "RED") == TLP_ORDER
+    lab = Principal(actor="key:k", org_id="o", org_name="o", kind="lab", country="DE", role=Role.LAB, test=False)
+    for reader in (None, *(replace(lab, role=role) for role in Role)):
+        assert labels(reader) == OPEN_LABELS[: len(labels(reader))]
 
 
 def test_a_process_of_an_earlier_version_leaves_the_lines_to_the_newer_one(
