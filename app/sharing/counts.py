@@ -36,6 +36,7 @@ from app.persistence.models import (
     OpenMonth,
     PlaceMonth,
     ReportingMonth,
+    ShownCell,
     ShownMonth,
     ShownPlace,
     SubstanceMonth,
@@ -182,6 +183,7 @@ _KEPT = (
     _Kept(ShownMonth, DetectionCell, frozenset(SHOWN_CONFIDENCES), _PARENT),
     _Kept(SubstanceMonth, DetectionCell),
     _Kept(PlaceMonth),
+    _Kept(ShownCell, DetectionCell, frozenset(SHOWN_CONFIDENCES), _PARENT),
     _Kept(DetectionCell),
 )
 

@@ -125,6 +125,22 @@ class ShownMonth(Base):
     __table_args__ = (Index(None, "month"),)
 
 
+class ShownCell(Base):
+    """The same by country, sender and confidence as well."""
+
+    __tablename__ = "shown_cell"
+
+    substance_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    month: Mapped[str] = mapped_column(String(7), primary_key=True)
+    country: Mapped[str] = mapped_column(String(2), primary_key=True)
+    org_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    confidence: Mapped[str] = mapped_column(String(10), primary_key=True)
+    tlp: Mapped[str] = mapped_column(String(12), primary_key=True)
+    n: Mapped[int]
+
+    __table_args__ = (Index(None, "country", "tlp", "month"),)
+
+
 class ShownPlace(Base):
     """When a substance was first and last found in a country, over the rows of `ShownMonth`; not where none was resolved.
 

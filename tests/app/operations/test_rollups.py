@@ -55,6 +55,8 @@ QUESTIONS = (
     (("country", "month", "confidence"), Cut(countries=("DE", "MT"))),
     (("org_id", "month"), Cut(confidences=("probable", "tentative"))),
     (("substance_id", "month", "tlp"), Cut()),
+    (("substance_id", "country", "month", "confidence"), Cut(months=("2026-04", "2026-12"))),
+    (("substance_id", "org_id", "month"), Cut(confidences=("confirmed",), countries=("DE", "FR"))),
     (("month", "country", "context"), Cut(relations=None)),
     (("substance_id", "org_id"), Cut(confidences=("probable", "tentative"))),
     (("substance_id", "month", "country", "org_id", "context", "confidence", "relation", "tlp"), Cut(confidences=None)),
