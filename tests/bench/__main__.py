@@ -3,6 +3,7 @@
 python -m tests.bench                       all, then one table, and JSON under build/bench
 python -m tests.bench chem intake           some
 python -m tests.bench --compare A.json B.json
+python -m tests.bench --latest              one table of the newest run of each, for who runs them one by one
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ def main() -> None:
     wanted = sys.argv[1:]
     if wanted[:1] == ["--compare"]:
         print(figures.compare(Path(wanted[1]), Path(wanted[2])))
+        return
+    if wanted == ["--latest"]:
+        print(figures.latest(figures.ROOT / "build" / "bench"))
         return
     machine, versions = figures.machine(), figures.versions()
     print(", ".join(f"{name} {value}" for name, value in (machine | versions).items()))

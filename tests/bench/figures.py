@@ -68,6 +68,28 @@ def table(figures: list[Figure]) -> str:
     return "\n".join(lines)
 
 
+def latest(folder: Path) -> str:
+    """One table of the newest figures of each bench, from the runs written so far, with the commit and the time of each run."""
+    newest: dict[str, dict[str, Any]] = {}
+    for path in sorted(folder.glob("*.json")):  # their names begin with the time
+        run = json.loads(path.read_text())
+        newest |= {found["bench"]: run for found in run["figures"]}
+    lines = ["| bench | figure | value | unit | aim | | commit, time |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    for bench, run in newest.items():
+        for found in (Figure(**given) for given in run["figures"] if given["bench"] == bench):
+            cells = (
+                bench,
+                found.name,
+                number(found.value),
+                found.unit,
+                found.aim,
+                found.verdict,
+                f"{run['commit']}, {run['at']}",
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     cpu = next(
