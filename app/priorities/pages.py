@@ -27,7 +27,7 @@ from app.web.templating import Page
 
 router = APIRouter(include_in_schema=False)
 
-SHOWN = 100
+SHOWN, SHOWN_FAST = 100, 50
 DRAWN = 20
 
 
@@ -43,6 +43,7 @@ class PrioritiesContext:
     rows: tuple[Row, ...]
     more: int
     fast: tuple[Row, ...]
+    more_fast: int
     controlled: tuple[Row, ...]
     note: str
     data_href: str
@@ -94,6 +95,7 @@ def priorities(
     address = "&".join([f"snapshot={found.id}", *(f"{name}={value:g}" for name, _, value in parts)])
     p, s, h = (round(100 * share) for share in weights.shares())
     shown = _shown(ranking.rows, substance)
+    fast = tuple(row for row in ranking.rows if row.fast_lane)
     page = PrioritiesContext(
         title=_title(ranking),
         snapshot_id=found.id,
@@ -104,7 +106,8 @@ def priorities(
         shares=(p, s, h),
         rows=shown,
         more=len(ranking.rows) - len(shown),
-        fast=tuple(row for row in ranking.rows if row.fast_lane),
+        fast=fast[:SHOWN_FAST],
+        more_fast=len(fast[SHOWN_FAST:]),
         controlled=_shown(ranking.controlled, substance),
         note=_NOTES.get(viewer.principal.role, ""),
         data_href=f"/priorities.csv?{address}",

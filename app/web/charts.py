@@ -454,12 +454,19 @@ def _intervals() -> str:
 
 @lru_cache(maxsize=_MOST_PICTURES)
 def pareto(points: tuple[tuple[str, float, float, bool], ...], *, width: int, height: int) -> str:
-    """SVG: points (name, prevalence, harm, on the front) from 0 to 100; the front as a stepped line, its points named."""
+    """SVG: points (name, prevalence, harm, on the front) from 0 to 100; the front as a stepped line, its points named.
+
+    Of several others within two pixels of one another one is drawn: they would lie under it.
+    """
+    others = {(round(px * width / 200), round(py * height / 200)): (px, py) for _, px, py, on in points if not on}
     front = sorted(((px, py) for _, px, py, on in points if on), key=lambda p: (p[0], -p[1]))
     marked = [{"name": n, "x": px, "y": py} for n, px, py, on in points if on]
     data: dict[str, Rows] = {
         "front": [{"x": px, "y": py} for px, py in front],
-        "points": [{"x": px, "y": py, "fill": CONFIRMED if on else PROBABLE} for _, px, py, on in points],
+        "points": [
+            *({"x": px, "y": py, "fill": PROBABLE} for px, py in others.values()),
+            *({"x": row["x"], "y": row["y"], "fill": CONFIRMED} for row in marked),
+        ],
         "left": [row for row in marked if float(str(row["x"])) < 50],
         "right": [row for row in marked if float(str(row["x"])) >= 50],
     }

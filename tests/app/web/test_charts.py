@@ -252,3 +252,11 @@ def test_months_are_named_by_half_years() -> None:
     said = [re.sub(r"<[^>]+>", " ", text) for text in re.findall(r"<text[^>]*>(.*?)</text>", drawn)]
     assert [text for text in said if not re.fullmatch(r"[\d,]+", text)] == ["Jan 2024 ", "Jul", "Jan 2025 ", "Jul"]
     assert {"0", "20", "1,000"} <= set(said)
+
+
+def test_points_that_lie_under_one_another_are_drawn_once_and_those_of_the_front_always() -> None:
+    under, over, front = ("a", 10.0, 10.0, False), ("b", 10.05, 10.05, False), ("c", 10.0, 10.0, True)
+    apart = ("d", 12.0, 10.0, False)
+    drawn = [charts.pareto(points, width=660, height=320) for points in ((under, over), (over,), (over, apart), (over, front))]
+    assert drawn[0] == drawn[1]
+    assert [svg.count("<path") - drawn[1].count("<path") for svg in drawn[2:]] == [1, 2]
