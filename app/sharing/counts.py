@@ -188,6 +188,13 @@ _KEPT = (
 )
 
 
+def not_folded(session: Session, substances: Sequence[str] | None = None) -> list[str]:
+    """Those of these substances (None: of all) of which a line is not folded into the counts yet. One query."""
+    delta = DetectionDelta.substance_id
+    among = delta != "" if substances is None else delta.in_(substances)
+    return list(session.scalars(select(delta).where(among).distinct()))
+
+
 def first_months(session: Session, reader: Principal | None, substances: Sequence[str]) -> dict[tuple[str, str], str]:
     """The month in which each pair of one of these substances and a country was first seen, over all months. Two queries.
 
@@ -195,9 +202,8 @@ def first_months(session: Session, reader: Principal | None, substances: Sequenc
     """
     if not substances:
         return {}
-    delta = DetectionDelta.substance_id
-    pending = session.scalars(select(delta).where(delta.in_(substances)).distinct()).all()
-    cut = Cut(substances=[one for one in substances if one not in set(pending)])
+    pending = not_folded(session, substances)
+    cut = Cut(substances=[one for one in substances if one not in pending])
     place = ShownPlace
     parts: list[Any] = [
         select(place.substance_id, place.country, place.first_month.label("month")).where(
@@ -225,9 +231,7 @@ def pairs(session: Session, reader: Principal | None, since: str, substances: Se
 
     Seen is a parent that is confirmed or probable. Substances with lines that are not folded yet are counted by themselves.
     """
-    delta = DetectionDelta.substance_id
-    among = delta != "" if substances is None else delta.in_(substances)
-    pending = session.scalars(select(delta).where(among).distinct()).all()
+    pending = not_folded(session, substances)
     cut = Cut(substances=substances, months=(since, LAST_MONTH))
     parts = [
         select(ShownPlace.substance_id, ShownPlace.country).where(
@@ -258,8 +262,7 @@ def at_most(
     """
     if not substances:
         return {}
-    delta = DetectionDelta.substance_id
-    pending = set(session.scalars(select(delta).where(delta.in_(substances)).distinct()))
+    pending = set(not_folded(session, substances))
     if more_cells(reader, DetectionCell):  # readers of more than the label opens
         pending = set(substances)
     settled = [one for one in substances if one not in pending]

@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, Integer, ScalarSelect, and_, case, cast, f
 from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal
-from app.persistence.models import Detection, DetectionCell, DetectionDelta, ShownPlace, Substance
-from app.sharing.counts import LAST_MONTH, Cut, cells_of, counts
+from app.persistence.models import Detection, DetectionCell, ShownPlace, Substance
+from app.sharing.counts import LAST_MONTH, Cut, cells_of, counts, not_folded
 from app.sharing.masking import MASKED, SHOWN_CONFIDENCES, Cell, counted, masked_cell, masks_detections
 from app.sharing.rows import more_cells, open_level, readable_detections
 from app.substances.queries import existing_substances, months_back, unpublished
@@ -85,7 +85,7 @@ def first_month_of(session: Session, principal: Principal | None, *, country: st
     with lines that are not folded yet are counted.
     """
     wanted = and_(Substance.ordinary.is_(False), Substance.merged_into.is_(None))
-    pending = [key for key in session.scalars(select(DetectionDelta.substance_id).distinct()) if key]
+    pending = not_folded(session)
     cut = Cut(countries=None if country is None else (country,))
     place, cell = ShownPlace, DetectionCell
 
