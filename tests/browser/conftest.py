@@ -13,11 +13,15 @@ from typing import Any
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from sqlalchemy import select
 
 from app.auth import accounts
 from app.chemistry import Chemistry
 from app.context import AppContext
 from app.main import create_app
+from app.notifications import links
+from app.notifications.raising import LIVE_STATES
+from app.persistence.models import Alert, Organisation
 from app.persistence.session import Database
 from app.settings import Settings
 from tests.conftest import NOW
@@ -36,6 +40,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 
+LINK = "a-link-of-an-e-mail"  # the token of one that acknowledges an alert
 SIGNED_IN: dict[tuple[str, str], Any] = {}  # by address and person; signing in is slow by design
 
 
@@ -97,6 +102,12 @@ def _serve(directory: Path) -> Iterator[str]:
         port = found.getsockname()[1]
     base = f"http://127.0.0.1:{port}"
     app = make_site(directory, base_url=base)
+    with app.state.context.database.write() as session:
+        alert = session.scalars(select(Alert).where(Alert.state.in_(LIVE_STATES)).order_by(Alert.level.desc(), Alert.id)).first()
+        org = session.scalars(select(Organisation).where(Organisation.kind == "authority", Organisation.country == "DE")).first()
+        assert alert is not None
+        assert org is not None
+        links.make(session, LINK, alert_id=alert.id, org_id=org.id, email="duty@example.org", now=app.state.context.now())
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

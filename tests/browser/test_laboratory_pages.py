@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser test_laborat
 ANALYST = "analyst@example.org"
 PATHS = (
     "/imports", "/suspects?mz=337.2274&ppm=5", "/suspects?mz=300.0001&ppm=1", "/help", "/help/connect", "/help/fields",
-    "/help/vocabularies", "/help/confidence", "/help/corrections", "/help/imports",
+    "/help/vocabularies", "/help/confidence", "/help/corrections", "/help/imports", "/docs",
 )  # fmt: skip
 FILE = "Labor-Nr;Datum;Form;Wirkstoff;Methode;Einsender\n" + "".join(
     f"I-{n};{3 + n % 20:02d}.11.2026;{'Pulver' if n % 7 else 'Wolke'};{'MDMA' if n % 5 else 'Purple Zorblax'};GC/MS;Zoll\n"

@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Visit
+from tests.browser.conftest import LINK, Visit
 from tests.factories import PASSWORD
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser test_pages")]
@@ -58,12 +58,24 @@ def _rule_tried(page: Page, base: str) -> None:
     expect(page.get_by_role("heading", name="Verdict")).to_be_visible()
 
 
+def _draft_asked(page: Page, base: str) -> None:
+    page.goto(base + "/law/draft")
+    page.get_by_role("button", name="Ask", exact=False).first.click()
+    page.wait_for_url("**/jobs/*")
+
+
 SUBSTANCE = _follow("/substances?q=4-FF", "main .row-title")
 
 
 def _signal(page: Page, site: str) -> None:
     SUBSTANCE(page, site)
     page.goto(f"{page.url}/signals/DE")
+
+
+def _cases(page: Page, site: str) -> None:
+    SUBSTANCE(page, site)
+    page.locator('a[href^="/cases?"]').first.click()
+    page.wait_for_url("**/cases?*")
 
 
 def _compared(page: Page, base: str) -> None:
@@ -120,6 +132,10 @@ PAGES: dict[str, tuple[str | None, Callable[[Page, str], None]]] = {
     "screened": (LAB, _screened),
     "account": (LAB, _goto("/account?saved=look")),
     "accounts": ("admin.at@example.org", _goto("/accounts")),
+    "link of an e-mail": (None, _goto(f"/a/{LINK}")),
+    "cases": (REVIEWER, _cases),
+    "draft rule": (ANALYST, _goto("/law/draft")),
+    "draft rule asked": (ANALYST, _draft_asked),
     "forbidden": (AUTHORITY, _goto("/reports")),
 }
 ERRORS = frozenset({"forbidden"})
