@@ -96,8 +96,9 @@ def priorities(
     p, s, h = (round(100 * share) for share in weights.shares())
     shown = _shown(ranking.rows, substance)
     fast = tuple(row for row in ranking.rows if row.fast_lane)
+    title = _title(ranking)
     page = PrioritiesContext(
-        title=_title(ranking),
+        title=title,
         snapshot_id=found.id,
         cutoff=found.cutoff.isoformat(),
         digest=found.digest[:8],
@@ -111,7 +112,7 @@ def priorities(
         controlled=_shown(ranking.controlled, substance),
         note=_NOTES.get(viewer.principal.role, ""),
         data_href=f"/priorities.csv?{address}",
-        intervals=interval_figure(_title(ranking), ranking.rows[:DRAWN], f"/priorities.csv?{address}"),
+        intervals=interval_figure(title, ranking.rows[:DRAWN], f"/priorities.csv?{address}"),
         pareto=pareto_figure(ranking.rows, f"/priorities.csv?{address}"),
         compare_href="/priorities/compare?" + "&".join(f"s={row.id}" for row in ranking.rows[:2]),
     )

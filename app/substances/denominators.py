@@ -105,13 +105,15 @@ def rates_by_month(
     found = known
     if found is None:
         found = {(org, month): n for org, month, n in session.execute(counts(principal, ("org_id", "month"), cut))}
+    sums: dict[str, tuple[int, int]] = {}  # tests and detections
+    for key, n in tests.items():
+        tested, detected = sums.get(key[1], (0, 0))
+        sums[key[1]] = tested + n, detected + found.get(key, 0)
     rates = []
     for month in months:
-        stated = {key: n for key, n in tests.items() if key[1] == month}
-        total = sum(stated.values())
+        total, detections = sums.get(month, (0, 0))
         if not total:
             continue
-        detections = sum(found.get(key, 0) for key in stated)
         low, high = wilson(detections, total)
         rates.append(
             Rate(

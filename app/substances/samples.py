@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median, quantiles
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import Subquery, and_, func, select
 from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal
@@ -92,27 +92,30 @@ class Samples:
 
 
 def samples_of(session: Session, reader: Principal, substance_ids: Sequence[str]) -> Samples:
-    """Four queries, whatever the number of detections. Confirmed and probable detections, of the whole history.
+    """Three queries, whatever the number of detections. Confirmed and probable detections, of the whole history.
 
     A sample counts once, with the surest confidence, where stereoisomers were found in it.
     """
     wanted, order = newest_of(reader, substance_ids)
+    columns = (Detection.report_id, Detection.confidence, Detection.purity_percent, Detection.purity_as)
+    newest = select(*columns).where(wanted).order_by(*order).limit(MOST).subquery("newest")
     rows = session.execute(
         select(
-            Detection.report_id, Detection.confidence, Sample.form, Sample.context_detail, Detection.purity_percent,
-            Detection.purity_as,
+            newest, Sample.form, Sample.context_detail, Sample.origin, Sample.transit, Sample.destination,
+            open_routes(reader).label("open_route"),
         )
-        .join(Sample, Sample.report_id == Detection.report_id)
-        .where(wanted)
-        .order_by(*order)
-        .limit(MOST)
+        .join(Sample, Sample.report_id == newest.c.report_id)
+        .join(Report, Report.id == newest.c.report_id)
     ).all()  # fmt: skip
     sure: dict[str, Split] = {}
     kinds: dict[str, tuple[str, str]] = {}
+    ways: dict[str, tuple[str, tuple[str, ...], str]] = {}
     purities: dict[tuple[str, str], list[tuple[float, Split]]] = defaultdict(list)
-    for report, confidence, form, detail, percent, basis in rows:
+    for report, confidence, percent, basis, form, detail, origin, transit, destination, open_route in rows:
         sure[report] = max(sure.get(report, Split()), _part(confidence), key=lambda split: (split.confirmed, split.probable))
         kinds[report] = form or "", detail or ""
+        if open_route and (origin is not None or destination is not None):
+            ways[report] = origin or "", tuple(transit or ()), destination or ""
         if percent is not None:
             purities[form or "", basis or ""].append((float(percent), _part(confidence)))
     forms: dict[str, Split] = defaultdict(Split)
@@ -134,8 +137,8 @@ def samples_of(session: Session, reader: Principal, substance_ids: Sequence[str]
         whole=len(rows) < MOST,
         forms=tuple(sorted(forms.items(), key=lambda pair: (-pair[1].n, pair[0]))),
         purities=tuple(sorted(found, key=lambda one: (-one.count.n, one.form, one.basis))),
-        beside=_beside(session, sure, substance_ids),
-        routes=_routes(session, sure, reader),
+        beside=_beside(session, newest, sure, substance_ids),
+        routes=_routes(ways, sure),
         details=dict(details),
         told_diverted=int(diverted or 0),
     )
@@ -146,42 +149,31 @@ def _part(confidence: str) -> Split:
     return Split(confirmed=1) if confidence == "confirmed" else Split(probable=1)
 
 
-def _beside(session: Session, sure: Mapping[str, Split], substance_ids: Sequence[str]) -> tuple[tuple[str, Split], ...]:
+def _beside(
+    session: Session, newest: Subquery, sure: Mapping[str, Split], substance_ids: Sequence[str]
+) -> tuple[tuple[str, Split], ...]:
     """Other substances in the same samples, counted once a sample, the commonest."""
     rows = session.execute(
         select(Detection.report_id, Substance.id, Substance.name)
+        .join(newest, newest.c.report_id == Detection.report_id)
         .join(Substance, Substance.id == Detection.substance_id)
-        .where(
-            # named one by one: a planner would read all detections to join them
-            Detection.report_id.in_(sorted(sure)),
-            Detection.counted,
-            Detection.relation == "parent",
-            Detection.substance_id.not_in(substance_ids),
-        )
+        .where(Detection.counted, Detection.relation == "parent", Detection.substance_id.not_in(substance_ids))
         .distinct()
     )
     found: dict[str, Split] = defaultdict(Split)
     names = {}
     for report, key, name in rows:
-        found[key] += sure[report]
-        names[key] = name
+        if report in sure:  # not one that was received since
+            found[key] += sure[report]
+            names[key] = name
     ordered = sorted(found.items(), key=lambda pair: (-pair[1].n, names[pair[0]]))
     return tuple((names[key], count) for key, count in ordered[:MOST_BESIDE])
 
 
-def _routes(session: Session, sure: Mapping[str, Split], reader: Principal) -> tuple[Route, ...]:
-    rows = session.execute(
-        select(Sample.report_id, Sample.origin, Sample.transit, Sample.destination)
-        .join(Report, Report.id == Sample.report_id)
-        .where(
-            Sample.report_id.in_(sorted(sure)),
-            or_(Sample.origin.is_not(None), Sample.destination.is_not(None)),
-            open_routes(reader),
-        )
-    )
+def _routes(ways: Mapping[str, tuple[str, tuple[str, ...], str]], sure: Mapping[str, Split]) -> tuple[Route, ...]:
     found: dict[tuple[str, tuple[str, ...], str], Split] = defaultdict(Split)
-    for report, origin, transit, destination in rows:
-        found[origin or "", tuple(transit or ()), destination or ""] += sure[report]
+    for report, way in ways.items():
+        found[way] += sure[report]
     routes = (Route(origin=o, transit=t, destination=d, count=count) for (o, t, d), count in found.items())
     return tuple(sorted(routes, key=lambda route: (-route.count.n, route.origin, route.transit, route.destination)))
 

@@ -122,6 +122,7 @@ _CONFIG: dict[str, Any] = {
 }
 
 
+@lru_cache(maxsize=2 * _MOST_PICTURES)
 def _for_page(svg: str, label: str, size: str) -> Markup:
     svg = _BACKGROUND.sub("", _FONT.sub("", _ARIA.sub("", svg)), count=1)
     svg = _HEX.sub(lambda found: f"var({_VARIABLES[found.group().upper()]})", svg)
