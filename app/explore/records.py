@@ -26,6 +26,7 @@ from app.persistence.models import Detection, Substance
 from app.problems import Problem
 from app.sharing.counts import Cut, counts
 from app.sharing.rows import readable_detections
+from app.substances.queries import newest_first
 from app.web import words
 from app.web.frame import Crumb, build_frame
 from app.web.places import country_name
@@ -96,11 +97,12 @@ def place_of(cursor: str) -> tuple[datetime, str]:
 
 def listed(session: Session, reader: Principal, cut: Cut, cursor: str | None) -> tuple[tuple[Line, ...], str | None]:
     """A page of detections and the cursor of the next one. One query."""
+    wanted, order = newest_first(cut.substances)
     query = (
         select(Detection, Substance.name)
         .outerjoin(Substance, Substance.id == Detection.substance_id)
-        .where(readable_detections(reader), *cut.conditions(Detection))
-        .order_by(Detection.received_at.desc(), Detection.id.desc())
+        .where(readable_detections(reader), *wanted, *replace(cut, substances=None).conditions(Detection))
+        .order_by(*order)
         .limit(PAGE + 1)
     )
     if cursor:

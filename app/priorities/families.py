@@ -69,7 +69,7 @@ def family(
             .order_by(Substance.id)
         ).all()
         names = {row.id: row.name for row in found}
-        firsts = {key: month for key, month in first_month_of(session, reader).items() if key in names}
+        firsts = first_month_of(session, reader, among=list(names))
         by_month = world = None
         if firsts:
             known = period_cells(session, reader, list(names), now=now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -78,14 +79,19 @@ def recent_changes(session: Session, principal: Principal | None, *, now: dateti
     )
 
 
-def first_month_of(session: Session, principal: Principal | None, *, country: str | None = None) -> dict[str, str]:
-    """The month of the first detection, in this country or anywhere, of each substance that is not ordinary, by id.
+def first_month_of(
+    session: Session, principal: Principal | None, *, country: str | None = None, among: Sequence[str] | None = None
+) -> dict[str, str]:
+    """The month of the first detection, in this country or anywhere, of each substance that is not ordinary, by id; only of
+    those `among` these ids, where they are given.
 
     Three queries at most. What the label opens is kept; under the other rules a substance is looked up by itself. Substances
     with lines that are not folded yet are counted.
     """
     wanted = and_(Substance.ordinary.is_(False), Substance.merged_into.is_(None))
-    pending = not_folded(session)
+    if among is not None:
+        wanted = and_(wanted, Substance.id.in_(among))
+    pending = not_folded(session, among)
     cut = Cut(countries=None if country is None else (country,))
     place, cell = ShownPlace, DetectionCell
 
@@ -95,7 +101,11 @@ def first_month_of(session: Session, principal: Principal | None, *, country: st
 
     kept = (
         select(place.substance_id, func.min(place.first_month).label("month"))
-        .where(open_level(principal, place), *([] if country is None else [place.country == country]))
+        .where(
+            open_level(principal, place),
+            *([] if country is None else [place.country == country]),
+            *([] if among is None else [place.substance_id.in_(among)]),
+        )
         .group_by(place.substance_id)
         .subquery()
     )

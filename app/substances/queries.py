@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, literal, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, selectinload
 
 from app.auth.permissions import Principal, Role
@@ -269,19 +269,31 @@ def period_cells(
     )
 
 
-def newest_of(principal: Principal | None, substance_ids: Sequence[str]) -> tuple[ColumnElement[bool], tuple[Any, ...]]:
-    """The detections that count for these substances and this reader, confirmed or probable, and an order from the newest
-    received: for a list that is cut short.
+def newest_first(
+    substances: Sequence[str] | Select[str] | None,
+) -> tuple[tuple[ColumnElement[bool], ...], tuple[ColumnElement[Any], ...]]:
+    """The detections of these substances (None: of all) as conditions, and an order from the newest received: for a list that is
+    cut short.
 
-    A single substance is asked for as a range and ordered by: else a planner looks for a common one's newest rows among all rows.
+    A single substance is asked for as a range and ordered by: else a planner looks for its newest rows among all rows. It stands
+    in the statement itself, as one plan for all would be that of a rare one.
     """
-    order: tuple[Any, ...] = (Detection.received_at.desc(), Detection.id.desc())
-    wanted: ColumnElement[bool] = Detection.substance_id.in_(substance_ids)
-    if len(substance_ids) == 1:
-        wanted = Detection.substance_id.between(substance_ids[0], substance_ids[0])
-        order = (Detection.substance_id.desc(), *order)
-    shown = and_(Detection.relation == "parent", Detection.confidence.in_(SHOWN_CONFIDENCES), readable_detections(principal))
-    return and_(wanted, shown), order
+    order = (Detection.received_at.desc(), Detection.id.desc())
+    if substances is None:
+        return (), order
+    if not isinstance(substances, Select) and len(substances) == 1:
+        one: Any = bindparam(None, substances[0], literal_execute=True)
+        return (Detection.substance_id.between(one, one),), (Detection.substance_id.desc(), *order)
+    return (Detection.substance_id.in_(substances),), order
+
+
+def newest_of(
+    principal: Principal | None, substance_ids: Sequence[str]
+) -> tuple[ColumnElement[bool], tuple[ColumnElement[Any], ...]]:
+    """`newest_first` of those that count for this reader, confirmed or probable."""
+    wanted, order = newest_first(substance_ids)
+    shown = (Detection.relation == "parent", Detection.confidence.in_(SHOWN_CONFIDENCES), readable_detections(principal))
+    return and_(*wanted, *shown), order
 
 
 def detections_by_month(

@@ -32,7 +32,7 @@ from tests.bench.world import Size
 SMALL = int(os.environ.get("NPS_BENCH_SMALL", "10000"))
 LARGE = int(os.environ.get("NPS_BENCH_LARGE", "5000000"))
 SUBSTANCES, ORGANISATIONS = 5_000, 200
-REQUESTS = int(os.environ.get("NPS_BENCH_REQUESTS", "20"))
+REQUESTS = int(os.environ.get("NPS_BENCH_REQUESTS", "40"))
 DECIDE = ("substance, laboratory", "substance, authority", "substance, reviewer", "priorities")
 INTAKE_AIM, PAGE_AIM = 0.8, 2.0
 
