@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal
@@ -86,11 +86,15 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A question with its substances looked up: names by id, and the members of their connectivity groups or of the class."""
+    """A question with its substances looked up: names by id, and the members of their connectivity groups or of the class.
+
+    `group` is the class where it is counted under its present members.
+    """
 
     question: Question
     names: Mapping[str, str]
     members: tuple[str, ...] | None
+    group: str | None = None
 
 
 def look_up(session: Session, reader: Principal, question: Question) -> Asked:
@@ -109,9 +113,20 @@ def look_up(session: Session, reader: Principal, question: Question) -> Asked:
         members = tuple(sorted({*names, *others}))
     elif question.group:
         # named one by one: a planner would read the cells of all substances to join them
-        of_class = select(Substance.id).where(Substance.chemical_group == question.group, Substance.ordinary.is_(False))
-        members = tuple(session.scalars(of_class.order_by(Substance.id)))
+        members, counted = members_of(session, question.group)
+        return Asked(question=question, names=names, members=members, group=question.group if counted else None)
     return Asked(question=question, names=names, members=members)
+
+
+def members_of(session: Session, group: str) -> tuple[tuple[str, ...], bool]:
+    """The ids of a class, without ordinary substances; and whether it is counted under exactly these. One query."""
+    inside = and_(Substance.chemical_group == group, Substance.ordinary.is_(False))
+    rows = session.execute(
+        select(Substance.id, inside.label("inside"), (Substance.counted_group == group).label("counted"))
+        .where(or_(inside, Substance.counted_group == group))
+        .order_by(Substance.id)
+    ).all()
+    return tuple(row.id for row in rows if row.inside), all(row.inside and row.counted for row in rows)
 
 
 def cut_of(asked: Asked, months: tuple[str, ...]) -> Cut:
@@ -133,7 +148,7 @@ def answer(session: Session, reader: Principal, asked: Asked, *, now: datetime) 
     """Six queries at most, whatever the number of rows."""
     question = asked.question
     months = question.months(now)
-    cut = cut_of(asked, months)
+    cut = replace(cut_of(asked, months), group=asked.group)
     mask = masks_detections(reader)
     base = _base(session, reader, question, cut)
     places: Counter[str] = Counter()

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, text
+from sqlalchemy import Connection, RowMapping, bindparam, text
 
 from app.persistence import migrations
 from app.persistence.models import (
+    ClassCell,
     CountryMonth,
     DetectionCell,
     DetectionDelta,
@@ -44,6 +45,7 @@ SHAPES: dict[str, tuple[tuple[str, ...], str]] = {
         (SubstanceMonth, _OPEN),
         (ShownMonth, _SHOWN),
         (ShownCell, _SHOWN),
+        (ClassCell, f"{_SHOWN} AND chemical_group <> ''"),
         (CountryMonth, _PARENTS),
         (LaboratoryMonth, _PARENTS),
         (OpenMonth, _OPEN),
@@ -54,6 +56,10 @@ SHAPES: dict[str, tuple[tuple[str, ...], str]] = {
 _DELTA = DetectionDelta.__tablename__
 _CELL = DetectionCell.__tablename__
 _PLACE = ShownPlace.__tablename__
+_CLASS = ClassCell.__tablename__
+# the class under which a substance is to be counted, and those counted under another as yet
+_GROUP = "CASE WHEN ordinary THEN '' ELSE chemical_group END"
+_MOVED = f"counted_group <> {_GROUP}"
 # which labels are open to whoever sees up to a level
 _OPENS = " UNION ALL ".join(
     f"SELECT '{label}' AS label, '{level}' AS level" for n, level in enumerate(OPEN_LABELS) for label in OPEN_LABELS[: n + 1]
@@ -78,11 +84,24 @@ class Difference:
 
 def _add(table: str, source: str) -> str:
     """Add the lines of a source to a table of counts. Cells are locked in the order of the key."""
+    return _put(table, _classed(source) if table == _CLASS else source)
+
+
+def _put(table: str, source: str) -> str:
     dims, condition = SHAPES[table]
     names = ", ".join(dims)
     return (
         f"INSERT INTO {table} ({names}, n) SELECT {names}, sum(n) FROM {source} WHERE {condition} GROUP BY {names} "
         f"HAVING sum(n) <> 0 ORDER BY {names} ON CONFLICT ({names}) DO UPDATE SET n = {table}.n + excluded.n"
+    )
+
+
+def _classed(source: str, *, group: str = "counted_group", sign: str = "", among: str = "true") -> str:
+    """The lines of a source with the class of their substance; those without a substance are left out."""
+    columns = ", ".join(f"lines.{name}" for name in ("month", "country", "org_id", "confidence", "tlp", "test", "relation"))
+    return (
+        f"(SELECT {columns}, {group} AS chemical_group, {sign}lines.n AS n FROM {source} AS lines "
+        f"JOIN substance ON substance.id = lines.substance_id WHERE {among}) AS classed"
     )
 
 
@@ -115,6 +134,25 @@ _LOOK_UP = (
 )
 
 
+_AMONG = "substance.id IN :ids"
+_MOVE = (
+    _put(_CLASS, _classed(_CELL, sign="-", among=_AMONG)),
+    _put(_CLASS, _classed(_CELL, group=_GROUP, among=_AMONG)),
+    f"UPDATE substance SET counted_group = {_GROUP} WHERE {_AMONG}",
+)
+
+
+def _move(connection: Connection) -> int:
+    """Count the substances that changed their class under the new one; the number of them."""
+    locked = " FOR UPDATE" if connection.dialect.name == "postgresql" else ""
+    moved = connection.scalars(text(f"SELECT id FROM substance WHERE {_MOVED} ORDER BY id{locked}")).all()
+    for start in range(0, len(moved), 500):
+        for statement in _MOVE:
+            ids: Any = bindparam("ids", moved[start : start + 500], expanding=True)
+            connection.execute(text(statement).bindparams(ids))
+    return len(moved)
+
+
 def fold(connection: Connection) -> int:
     """Fold the lines that are there into the counts, in the transaction of the connection; the number of them.
 
@@ -127,6 +165,7 @@ def fold(connection: Connection) -> int:
         return 0
     if migrations.current_of(connection) != migrations.head():
         return 0
+    _move(connection)
     if connection.dialect.name == "postgresql":
         # one statement, so that exactly the lines that were taken away are added
         parts = [f"into_{table} AS ({_add(table, 'taken')})" for table in SHAPES]
@@ -146,7 +185,9 @@ def fold(connection: Connection) -> int:
 def fold_all(database: Database) -> int:
     """As `fold`, in a transaction of its own that is begun only where there is something to fold."""
     with database.engine.connect() as connection:
-        if connection.scalar(text(f"SELECT 1 FROM {_DELTA} LIMIT 1")) is None:
+        if not connection.scalar(
+            text(f"SELECT EXISTS (SELECT 1 FROM {_DELTA}) OR EXISTS (SELECT 1 FROM substance WHERE {_MOVED})")
+        ):
             return 0
     with database.engine.execution_options(nps_write=True).begin() as connection:
         return fold(connection)
@@ -161,6 +202,7 @@ def rebuild(database: Database) -> dict[str, int]:
             connection.execute(text(f"LOCK TABLE {', '.join(TABLES)} IN SHARE ROW EXCLUSIVE MODE"))
         for table in (*TABLES, _DELTA):
             connection.execute(text(f"DELETE FROM {table}"))
+        connection.execute(text(f"UPDATE substance SET counted_group = {_GROUP} WHERE {_MOVED}"))
         connection.execute(text(_add(_CELL, f"({_RAW}) AS raw")))
         connection.execute(text(_widen(_CELL, connection.dialect.name)))
         for table in TABLES:
@@ -178,12 +220,13 @@ def differences(database: Database) -> Iterator[Difference]:
     with database.engine.connect() as connection:
         for table, (dims, condition) in SHAPES.items():
             names = ", ".join(dims)
+            lines, raw = (_classed(_DELTA), _classed(f"({_RAW})")) if table == _CLASS else (_DELTA, f"({_RAW}) AS raw")
             rows = connection.execute(
                 text(
                     f"SELECT {names}, sum(kept) AS kept, sum(counted) AS counted FROM ("
                     f"SELECT {names}, n AS kept, 0 AS counted FROM {table} "
-                    f"UNION ALL SELECT {names}, n, 0 FROM {_DELTA} WHERE {condition} "
-                    f"UNION ALL SELECT {names}, 0, n FROM ({_RAW}) AS raw WHERE {condition}"
+                    f"UNION ALL SELECT {names}, n, 0 FROM {lines} WHERE {condition} "
+                    f"UNION ALL SELECT {names}, 0, n FROM {raw} WHERE {condition}"
                     f") AS cells GROUP BY {names} HAVING sum(kept) <> sum(counted) ORDER BY {names}"
                 )
             ).mappings()

@@ -13,6 +13,7 @@ from app.auth.permissions import Action
 from app.auth.sessions import Viewer, requires_viewer
 from app.context import Context
 from app.explore.figures import country_map
+from app.explore.queries import members_of
 from app.persistence.models import Substance
 from app.priorities.api import Asked, ranked
 from app.priorities.ranking import Row, Weights
@@ -72,7 +73,8 @@ def family(
         firsts = first_month_of(session, reader, among=list(names))
         by_month = world = None
         if firsts:
-            known = period_cells(session, reader, list(names), now=now)
+            members, counted = members_of(session, group)
+            known = period_cells(session, reader, members, now=now, group=group if counted else None)
             series = detections_by_month(session, reader, list(names), now=now, known=known)
             by_month = month_figure(name, series, base=None)
             places = detections_by_country(session, reader, list(names), now=now, known=known)

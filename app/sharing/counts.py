@@ -28,6 +28,7 @@ from sqlalchemy.orm import Session
 
 from app.auth.permissions import Principal
 from app.persistence.models import (
+    ClassCell,
     CountryMonth,
     DetectionCell,
     DetectionDelta,
@@ -49,8 +50,12 @@ LAST_MONTH = "9999-12"  # the end of a period that is open
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """What a count is cut to. None: everything. `months` are the first and the last; `substances` may be a select of ids."""
+    """What a count is cut to. None: everything. `months` are the first and the last; `substances` may be a select of ids.
 
+    `group`, given beside the substances, says that these are all of a chemical group, as `ClassCell` counts it.
+    """
+
+    group: str | None = None
     substances: Sequence[str] | Select[str] | None = None
     months: tuple[str, str] | None = None
     countries: Sequence[str] | None = None
@@ -67,12 +72,15 @@ class Cut:
             for name in ("substances", "countries", "contexts", "confidences", "relations")
             if (value := getattr(self, name)) is not None
         ]
+        if self.group is not None:
+            found.append(table.chemical_group == self.group)
         if self.months is not None:
             found += [table.month >= self.months[0], table.month <= self.months[1]]
         return found
 
 
 _COLUMN = {
+    "group": "chemical_group",
     "substances": "substance_id",
     "months": "month",
     "countries": "country",
@@ -126,6 +134,7 @@ def counts_of_labels(labels: Sequence[str], by: Sequence[str], cut: Cut) -> Sele
 def cells_of(reader: Principal | None, by: Sequence[str], cut: Cut) -> Subquery:
     """The parts of these counts, several a cell: to be summed, where what is summed may be left out at zero."""
     kept = next(kept for kept in _KEPT if kept.answers(by, cut))
+    whole, cut = cut, replace(cut, group=None)  # the other tables have no class
 
     def part(source: Any, rule: ColumnElement[bool], within: Cut = cut) -> Select[Any]:
         return select(*(getattr(source, name) for name in by), source.n).where(rule, *within.conditions(source))
@@ -135,7 +144,7 @@ def cells_of(reader: Principal | None, by: Sequence[str], cut: Cut) -> Subquery:
     opened = open_cells(reader, kept.table)
     if kept.rest is None:
         opened = and_(opened, kept.table.test.is_(False))
-    parts.append(part(kept.table, opened, kept.left_of(cut)))
+    parts.append(part(kept.table, opened, kept.left_of(whole)))
     parts += [part(kept.rest or kept.table, rule) for rule in more_cells(reader, kept.rest or kept.table)]
     return union_all(*parts).subquery("cells")
 
@@ -154,7 +163,10 @@ class _Kept:
 
     def answers(self, by: Sequence[str], cut: Cut) -> bool:
         """Whether the counts follow from it: it has every column asked for, or its rows are exactly those cut to."""
+        if self.table is ClassCell and cut.group is None:
+            return False
         columns = set(self.table.__table__.columns.keys())
+        cut = self._by_class(cut)
         for name in ("confidences", "relations"):
             held, wanted = getattr(self, name), getattr(cut, name)
             if held is None:
@@ -165,8 +177,13 @@ class _Kept:
                 columns.add(_COLUMN[name])
         return set(by) <= set(self.table.__table__.columns.keys()) and cut.columns() <= columns
 
+    def _by_class(self, cut: Cut) -> Cut:
+        """The cut by the class in the place of its substances where the table has it, else by these."""
+        return replace(cut, substances=None) if self.table is ClassCell else replace(cut, group=None)
+
     def left_of(self, cut: Cut) -> Cut:
         """The cut without what holds for every row of the table."""
+        cut = self._by_class(cut)
         confidences = None if self.confidences == frozenset(cut.confidences or ()) else cut.confidences
         relations = None if self.relations == frozenset(cut.relations or ()) else cut.relations
         return replace(cut, confidences=confidences, relations=relations)
@@ -183,6 +200,7 @@ _KEPT = (
     _Kept(ShownMonth, DetectionCell, frozenset(SHOWN_CONFIDENCES), _PARENT),
     _Kept(SubstanceMonth, DetectionCell),
     _Kept(PlaceMonth),
+    _Kept(ClassCell, DetectionCell, frozenset(SHOWN_CONFIDENCES), _PARENT),
     _Kept(ShownCell, DetectionCell, frozenset(SHOWN_CONFIDENCES), _PARENT),
     _Kept(DetectionCell),
 )

@@ -253,11 +253,17 @@ class PeriodCells:
 
 
 def period_cells(
-    session: Session, principal: Principal | None, substance_ids: Sequence[str], *, now: datetime, months: int = PERIOD
+    session: Session,
+    principal: Principal | None,
+    substance_ids: Sequence[str],
+    *,
+    now: datetime,
+    months: int = PERIOD,
+    group: str | None = None,
 ) -> PeriodCells:
-    """Two queries."""
+    """Two queries. `group` as that of a `Cut`."""
     period = months_back(now, months)
-    cut = Cut(substances=substance_ids, months=(period[0], period[-1]))
+    cut = Cut(group=group, substances=substance_ids, months=(period[0], period[-1]))
     places, laboratories = groupings(session, principal, (("country", "month", "confidence"), ("org_id", "month")), cut)
     anything = Cut(months=(period[0], LAST_MONTH), confidences=None, relations=None)
     reporting = session.execute(counts(principal, ("month", "country"), anything))

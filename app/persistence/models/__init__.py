@@ -29,6 +29,7 @@ from app.persistence.models.reports import (
     Sample,
 )
 from app.persistence.models.rollups import (
+    ClassCell,
     CountryMonth,
     DetectionCell,
     DetectionDelta,
@@ -80,6 +81,7 @@ __all__ = [
     "AuditSeal",
     "Body",
     "CaseSubstance",
+    "ClassCell",
     "Contact",
     "CountryMonth",
     "CurationItem",

@@ -141,6 +141,20 @@ class ShownCell(Base):
     __table_args__ = (Index(None, "country", "tlp", "month"),)
 
 
+class ClassCell(Base):
+    """The same by chemical group instead of the substance, without ordinary substances."""
+
+    __tablename__ = "class_cell"
+
+    chemical_group: Mapped[str] = mapped_column(String(40), primary_key=True)
+    month: Mapped[str] = mapped_column(String(7), primary_key=True)
+    country: Mapped[str] = mapped_column(String(2), primary_key=True)
+    org_id: Mapped[str] = mapped_column(Id, primary_key=True)
+    confidence: Mapped[str] = mapped_column(String(10), primary_key=True)
+    tlp: Mapped[str] = mapped_column(String(12), primary_key=True)
+    n: Mapped[int]
+
+
 class ShownPlace(Base):
     """When a substance was first and last found in a country, over the rows of `ShownMonth`; not where none was resolved.
 

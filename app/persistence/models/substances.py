@@ -35,6 +35,8 @@ class Substance(Base):
     group_rule: Mapped[str | None] = mapped_column(String(80))
     group_confirmed: Mapped[bool] = mapped_column(default=False)
     ordinary: Mapped[bool] = mapped_column(default=False)
+    # the class under which `ClassCell` counts it, empty for an ordinary one; the next fold makes it that of the row again
+    counted_group: Mapped[str] = mapped_column(String(40), default="", server_default="")
     harmful_adulterant: Mapped[bool] = mapped_column(default=False)
     shipped: Mapped[bool] = mapped_column(default=False)  # named in the shipped schedules or reference data
     legal_status: Mapped[str] = mapped_column(String(24))
