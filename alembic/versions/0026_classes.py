@@ -38,7 +38,8 @@ def upgrade() -> None:
         f"INSERT INTO class_cell ({', '.join(KEY)}, n) "  # noqa: S608
         "SELECT counted_group, month, country, org_id, confidence, tlp, sum(n) FROM shown_cell "
         "JOIN substance ON substance.id = shown_cell.substance_id WHERE counted_group <> '' "
-        "GROUP BY counted_group, month, country, org_id, confidence, tlp HAVING sum(n) <> 0"
+        "GROUP BY counted_group, month, country, org_id, confidence, tlp HAVING sum(n) <> 0 "
+        "ORDER BY counted_group, month, country, org_id, confidence, tlp"
     )
 
 

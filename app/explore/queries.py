@@ -211,12 +211,12 @@ class _Base:
     places: Counter[tuple[str, str]]
     laboratories: dict[str, Counter[str]]
     grades: Counter[tuple[str, str]]
-    tested: Counter[tuple[str, str, str]]
+    tested: dict[tuple[str, str, str], int]
 
 
 def _base(session: Session, reader: Principal, question: Question, cut: Cut) -> _Base:
     """Over everything two small tables are asked, else the cells are read once for all four. Two queries at most."""
-    base = _Base(Counter(), defaultdict(Counter), Counter(), Counter())
+    base = _Base(Counter(), defaultdict(Counter), Counter(), {})
     whole = cut.substances is None and cut.contexts is None and cut.countries is None
     if whole and question.measure is not Measure.RATE:
         for country, month, confidence, n in session.execute(counts(reader, ("country", "month", "confidence"), cut)):

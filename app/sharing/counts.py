@@ -9,19 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     CompoundSelect,
     Integer,
     Select,
     Subquery,
     and_,
+    case,
     cast,
     func,
     literal,
+    null,
     select,
+    tuple_,
     union_all,
 )
 from sqlalchemy.orm import Session
@@ -106,18 +111,44 @@ def groupings(
 ) -> tuple[list[tuple[Any, ...]], ...]:
     """The rows of `counts` for each of several groupings, from one reading of the tables. One query."""
     columns = sorted({name for by in bys for name in by})
-    cells = counts(reader, columns, cut).cte("finest")
-    width = max(len(by) for by in bys)
+    sets = sorted({tuple(sorted(by)) for by in bys})
+    query: Any
+    if session.get_bind().dialect.name == "postgresql":
+        query = _in_sets(cells_of(reader, columns, cut), columns, sets)
+    else:
+        query = _regrouped(counts(reader, columns, cut).cte("finest"), columns, sets)
+    found: list[list[Any]] = [[] for _ in sets]
+    for row in session.connection().execute(query):  # columns only: the session would take longer to hand them out
+        found[row[0]].append(row)
+    places = {name: n for n, name in enumerate(columns, 1)}
+
+    def as_asked(by: Sequence[str]) -> list[tuple[Any, ...]]:
+        wanted = itemgetter(*(places[name] for name in by), len(columns) + 1)
+        return [wanted(row) for row in found[sets.index(tuple(sorted(by)))]]
+
+    return tuple(as_asked(by) for by in bys)
+
+
+def _in_sets(cells: Subquery, columns: Sequence[str], sets: Sequence[tuple[str, ...]]) -> Select[Any]:
+    """Rows (number of the set, all columns, n) of each set of columns; the columns that it lacks are null."""
+    total = cast(func.sum(cells.c.n), Integer)
+    every = [cells.c[name] for name in columns]
+    masks = {
+        sum(1 << (len(columns) - 1 - n) for n, name in enumerate(columns) if name not in one): k for k, one in enumerate(sets)
+    }
+    which = case(masks, value=func.grouping(*every))
+    grouped = func.grouping_sets(*(tuple_(*(cells.c[name] for name in one)) for one in sets))
+    return select(which.label("which"), *every, total.label("n")).group_by(grouped).having(total > 0)
+
+
+def _regrouped(cells: CTE, columns: Sequence[str], sets: Sequence[tuple[str, ...]]) -> CompoundSelect[Any]:
+    """The same from counts by all the columns together, for a database without sets of groupings."""
     parts = []
-    for place, by in enumerate(bys):
-        names = [cells.c[name] for name in by]
-        padding = [literal("").label(f"pad_{n}") for n in range(width - len(by))]
-        total = cast(func.sum(cells.c.n), Integer).label("n")
-        parts.append(select(literal(place).label("which"), *names, *padding, total).group_by(*names))
-    found: tuple[list[tuple[Any, ...]], ...] = tuple([] for _ in bys)
-    for which, *row in session.execute(union_all(*parts)):
-        found[which].append((*row[: len(bys[which])], row[-1]))
-    return found
+    for number, one in enumerate(sets):
+        every = [cells.c[name] if name in one else null().label(name) for name in columns]
+        total = cast(func.sum(cells.c.n), Integer)
+        parts.append(select(literal(number).label("which"), *every, total.label("n")).group_by(*(cells.c[name] for name in one)))
+    return union_all(*parts)
 
 
 def counts_of_labels(labels: Sequence[str], by: Sequence[str], cut: Cut) -> Select[Any]:

@@ -3,7 +3,7 @@
 Both databases are read into memory first: how fast the disk is that serves what memory does not hold is not asked here.
 
 python -m tests.bench pages
-NPS_BENCH_SMALL=10000 NPS_BENCH_LARGE=1000000 NPS_BENCH_REQUESTS=20 python -m tests.bench pages
+NPS_BENCH_SMALL=10000 NPS_BENCH_LARGE=1000000 NPS_BENCH_REQUESTS=40 python -m tests.bench pages
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tests.bench.imports import databases
 from tests.bench.world import END, PASSWORD, Size, counted, fill
 
 SIZES = (int(os.environ.get("NPS_BENCH_SMALL", "10000")), int(os.environ.get("NPS_BENCH_LARGE", "1000000")))
-REQUESTS = int(os.environ.get("NPS_BENCH_REQUESTS", "20"))
+REQUESTS = int(os.environ.get("NPS_BENCH_REQUESTS", "40"))
 SUBSTANCES = int(os.environ.get("NPS_BENCH_SUBSTANCES", "300"))
 ORGANISATIONS = int(os.environ.get("NPS_BENCH_ORGANISATIONS", "60"))
 AIM = 2.0
