@@ -58,6 +58,7 @@ def _substance_values(new: NewSubstance, item: ResolvedSubstance, chemistry: Che
         "effect_group": new.effect_group,
         "group_rule": new.group_rule,
         "ordinary": new.ordinary,
+        "counted_group": "" if new.ordinary else new.chemical_group,  # there is nothing yet to be counted otherwise
         "harmful_adulterant": new.harmful_adulterant,
         "shipped": new.shipped,
         "legal_status": status,

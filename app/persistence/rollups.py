@@ -143,8 +143,11 @@ _MOVE = (
 
 
 def _move(connection: Connection) -> int:
-    """Count the substances that changed their class under the new one; the number of them."""
-    locked = " FOR UPDATE" if connection.dialect.name == "postgresql" else ""
+    """Count the substances that changed their class under the new one; the number of them.
+
+    One that another transaction is just changing is left for the next time: nobody waits for another crosswise.
+    """
+    locked = " FOR NO KEY UPDATE SKIP LOCKED" if connection.dialect.name == "postgresql" else ""
     moved = connection.scalars(text(f"SELECT id FROM substance WHERE {_MOVED} ORDER BY id{locked}")).all()
     for start in range(0, len(moved), 500):
         for statement in _MOVE:
