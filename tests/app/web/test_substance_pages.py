@@ -321,7 +321,7 @@ def test_the_number_of_queries_does_not_grow_with_the_data(site: FastAPI, as_rol
     # diversions, what lay beside, routes; measures; what is not folded yet, first months; declarations of industry;
     # confidence; cases; alerts, their count; the stored rank; the demonstration mark; of the second, whose start of control is
     # on file, the months around it
-    assert (first, second) == (22, 23)
+    assert (first, second) == (21, 22)
     # session; rows; count; members, what is not folded yet, countries; the demonstration mark
     assert listed == 7
 
