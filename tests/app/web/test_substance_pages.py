@@ -317,8 +317,8 @@ def test_the_number_of_queries_does_not_grow_with_the_data(site: FastAPI, as_rol
         listed = len(statements)
     finally:
         event.remove(engine, "before_cursor_execute", note)
-    # session; substance, names, group; the cells of the page, reporting months and countries, lags; tests done; newest samples,
-    # diversions, what lay beside, routes; measures; what is not folded yet, first months; declarations of industry;
+    # session; substance, names, group; the cells of the page, reporting months and countries, lags; tests done; newest samples
+    # and their routes, diversions, what lay beside; measures; what is not folded yet, first months; declarations of industry;
     # confidence; cases; alerts, their count; the stored rank; the demonstration mark; of the second, whose start of control is
     # on file, the months around it
     assert (first, second) == (21, 22)
