@@ -142,8 +142,8 @@ _MOVE = (
 )
 
 
-def _move(connection: Connection) -> int:
-    """Count the substances that changed their class under the new one; the number of them.
+def _move(connection: Connection) -> None:
+    """Count the substances that changed their class under the new one.
 
     One that another transaction is just changing is left for the next time: nobody waits for another crosswise.
     """
@@ -153,7 +153,6 @@ def _move(connection: Connection) -> int:
         for statement in _MOVE:
             ids: Any = bindparam("ids", moved[start : start + 500], expanding=True)
             connection.execute(text(statement).bindparams(ids))
-    return len(moved)
 
 
 def fold(connection: Connection) -> int:

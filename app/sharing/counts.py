@@ -133,9 +133,9 @@ def _in_sets(cells: Subquery, columns: Sequence[str], sets: Sequence[tuple[str, 
     """Rows (number of the set, all columns, n) of each set of columns; the columns that it lacks are null."""
     total = cast(func.sum(cells.c.n), Integer)
     every = [cells.c[name] for name in columns]
-    masks = {
-        sum(1 << (len(columns) - 1 - n) for n, name in enumerate(columns) if name not in one): k for k, one in enumerate(sets)
-    }
+    # PostgreSQL tells the columns that a row's set lacks, the last one as the lowest bit
+    bits = {name: 1 << n for n, name in enumerate(reversed(columns))}
+    masks = {sum(bits[name] for name in columns if name not in one): number for number, one in enumerate(sets)}
     which = case(masks, value=func.grouping(*every))
     grouped = func.grouping_sets(*(tuple_(*(cells.c[name] for name in one)) for one in sets))
     return select(which.label("which"), *every, total.label("n")).group_by(grouped).having(total > 0)
