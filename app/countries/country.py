@@ -113,7 +113,7 @@ def _substances(session: Session, reader: Principal, code: str, months: tuple[st
     ).all()
     first = first_month_of(session, reader, country=code)
     numbers = counts(reader, ("substance_id",), Cut(countries=(code,), months=(months[-12], LAST_MONTH)))
-    lately = {str(key): int(n) for key, n in session.execute(numbers)}
+    lately = {str(key): int(n) for key, n in session.execute(numbers).all()}
     return [
         Found(id=key, name=name, group=group, status=status, detections=lately.get(key, 0), first_month=first[key])
         for key, name, group, status in rows
@@ -128,11 +128,11 @@ def knows_laboratories(reader: Principal, code: str) -> bool:
 def _laboratories(session: Session, reader: Principal, code: str, now: datetime) -> tuple[Laboratory, ...] | None:
     if not knows_laboratories(reader, code):
         return None
+    # of each its newest alone: an index begins with it, however many there are
+    newest = select(func.max(Report.received_at)).where(Report.org_id == Organisation.id).correlate(Organisation)
     rows = session.execute(
-        select(Organisation.name, func.max(Report.received_at))
-        .outerjoin(Report, Report.org_id == Organisation.id)
+        select(Organisation.name, newest.scalar_subquery())
         .where(Organisation.kind == "lab", Organisation.country == code, Organisation.test.is_(False))
-        .group_by(Organisation.id, Organisation.name)
         .order_by(Organisation.name)
     )
     return tuple(Laboratory(name=name, last=last, silent=last is None or (now - last).days > 90) for name, last in rows)

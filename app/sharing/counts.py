@@ -270,7 +270,7 @@ def first_months(session: Session, reader: Principal | None, substances: Sequenc
         exact = counts(reader, ("substance_id", "country", "month"), replace(cut, substances=pending)).subquery()
         parts.append(select(exact.c.substance_id, exact.c.country, exact.c.month))
     found: dict[tuple[str, str], str] = {}
-    for substance, place, month in session.execute(union_all(*parts)):
+    for substance, place, month in session.execute(union_all(*parts)).all():
         found[substance, place] = min(found.get((substance, place), month), month)
     return found
 
@@ -339,5 +339,5 @@ def at_most(
     if pending:
         exact = counts(reader, ("substance_id", "country"), Cut(substances=sorted(pending), months=months)).subquery()
         parts.append(select(exact.c.substance_id, exact.c.country, exact.c.n))
-    rows = session.execute(union_all(*parts))
+    rows = session.execute(union_all(*parts)).all()
     return {(substance, country): min(int(n), enough) for substance, country, n in rows if n}

@@ -74,16 +74,21 @@ def suppress(*tables: Mapping[K, int]) -> list[dict[K, Cell]]:
     Where anything is hidden in any of them, each hides its smallest count of 5 or more as well: then no table gives the total
     away, and in each sum of hidden cells one has no upper bound. Zeros are shown.
     """
+    return [
+        {key: MASKED if key in keys else counted(n) for key, n in counts.items()}
+        for keys, counts in zip(suppressed(*tables), tables, strict=True)
+    ]
+
+
+def suppressed(*tables: Mapping[K, int]) -> list[set[K]]:
+    """The keys of each table that `suppress` hides."""
     hidden = [{key for key, n in counts.items() if 0 < n < MASK_BELOW} for counts in tables]
     if any(hidden):
         for keys, counts in zip(hidden, tables, strict=True):
             large = [key for key, n in counts.items() if n >= MASK_BELOW]
             if large:
                 keys.add(min(large, key=lambda key: counts[key]))
-    return [
-        {key: MASKED if key in keys else counted(n) for key, n in counts.items()}
-        for keys, counts in zip(hidden, tables, strict=True)
-    ]
+    return hidden
 
 
 def masked_cells(counts: Mapping[K, int]) -> dict[K, Cell]:

@@ -31,6 +31,7 @@ from app.sharing.masking import (
     masked_cell,
     masks_detections,
     suppress,
+    suppressed,
     total_of,
 )
 from app.sharing.rows import counted_cases, readable_cases, readable_detections, readable_parts
@@ -369,7 +370,7 @@ def unpublished(session: Session, principal: Principal | None, groups: Sequence[
     lately = set(period[-12:])
 
     def is_hidden(months: Mapping[str, int], countries: Mapping[str, int]) -> bool:
-        return any(cell == MASKED for month, cell in suppress(months, countries)[0].items() if month in lately)
+        return not lately.isdisjoint(suppressed(months, countries)[0])
 
     hidden, depends = set(), {}
     for key, months in _grouped(session, principal, group_of, cut).items():
@@ -391,7 +392,7 @@ def _grouped(session: Session, principal: Principal | None, group_of: Mapping[st
     """Counts of connectivity groups by month, in its order. One query."""
     found: dict[str, Counter[str]] = defaultdict(Counter)
     rows = session.execute(counts(principal, ("substance_id", "month"), replace(cut, substances=sorted(group_of))))
-    for substance, month, n in rows:
+    for substance, month, n in rows.all():
         found[group_of[substance]][month] += n
     return {group: dict(sorted(table.items())) for group, table in found.items()}
 

@@ -212,9 +212,11 @@ def _by_group(principal: Principal | None, cut: Cut, *, masked: bool) -> Select[
     ).group_by(months.c.group)
 
 
-def _countries(session: Session, principal: Principal | None, since: str) -> Select[str, int]:
+def _countries(
+    session: Session, principal: Principal | None, since: str, substances: Sequence[str] | None = None
+) -> Select[str, int]:
     """By connectivity group: how many countries have a detection since this month. One query is made here."""
-    cells = pairs(session, principal, since).subquery()
+    cells = pairs(session, principal, since, substances).subquery()
     group = func.coalesce(Substance.connectivity, Substance.id).label("group")
     places = select(group, cells.c.country).join(Substance, Substance.id == cells.c.substance_id).distinct().subquery()
     return select(places.c.group, func.count().label("countries")).group_by(places.c.group)
@@ -225,10 +227,8 @@ def _countries_of(session: Session, principal: Principal | None, groups: Sequenc
     if not groups:
         return Counter()
     group = func.coalesce(Substance.connectivity, Substance.id)
-    rows = session.execute(select(Substance.id, group).where(group.in_(groups)))
-    group_of = {row[0]: row[1] for row in rows}
-    found = session.execute(pairs(session, principal, since, list(group_of)))
-    return Counter(key for key, _ in {(group_of[substance], country) for substance, country in found})
+    substances = list(session.scalars(select(Substance.id).where(group.in_(groups))))
+    return Counter(dict(session.execute(_countries(session, principal, since, substances)).all()))
 
 
 def _row(row: Any, countries: Mapping[str, int], *, mask: bool, apart: frozenset[str]) -> SubstanceRow:

@@ -10,7 +10,6 @@ over an empty database.
 from __future__ import annotations
 
 import os
-import random
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,6 @@ from tests.bench.world import Size
 SMALL = int(os.environ.get("NPS_BENCH_SMALL", "10000"))
 LARGE = int(os.environ.get("NPS_BENCH_LARGE", "5000000"))
 SUBSTANCES, ORGANISATIONS = 5_000, 200
-REQUESTS = int(os.environ.get("NPS_BENCH_REQUESTS", "40"))
 DECIDE = ("substance, laboratory", "substance, authority", "substance, reviewer", "priorities")
 INTAKE_AIM, PAGE_AIM = 0.8, 2.0
 
@@ -72,19 +70,12 @@ def posted(url: str, folder: Path, key: str) -> float:
 
 
 def timed(small: pages.Site, large: pages.Site) -> None:
-    """p95 of the pages where people decide, the two worlds in turn."""
-    for name, role, pattern in pages.PAGES:
-        if name not in DECIDE:
-            continue
-        dice = random.Random(name)
-        times: dict[str, list[float]] = {"small": [], "large": []}
-        for turn in range(REQUESTS + 2):
-            address = pattern.format(s=pages.substance(dice, clear=True), t="", c="")
-            for which, found in (("small", small), ("large", large)):
-                took, _ = pages.timed(found, role, address)
-                if turn >= 2:
-                    times[which].append(took)
-        slow, fast = pages.p95(times["large"]), pages.p95(times["small"])
+    """p95 of the pages where people decide, the two worlds in turn. Raises RuntimeError where a page did not come."""
+    wanted = [page for page in pages.PAGES if page[0] in DECIDE]
+    for name, series in pages.asked(small, large, wanted, clear=True).items():
+        if series.failed:
+            raise RuntimeError(series.failed)
+        slow, fast = pages.p95(series.times["large"]), pages.p95(series.times["small"])
         print(f"  {name}: {fast:.0f} ms and {slow:.0f} ms")
         figure("scale", f"p95 of {name}, {LARGE:,} over {SMALL:,} detections", slow / fast, "times", f"<= {PAGE_AIM}")
 
