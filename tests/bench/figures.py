@@ -8,7 +8,7 @@ import platform
 import sqlite3
 import subprocess
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import rdkit
 import sqlalchemy
 
 ROOT = Path(__file__).resolve().parents[2]
+RECENT = timedelta(days=1)  # what one table puts together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,24 +70,20 @@ def table(figures: list[Figure]) -> str:
 
 
 def latest(folder: Path) -> str:
-    """One table of the newest figures of each bench, from the runs written so far, with the commit and the time of each run."""
-    newest: dict[str, dict[str, Any]] = {}
-    for path in sorted(folder.glob("*.json")):  # their names begin with the time
-        run = json.loads(path.read_text())
-        newest |= {found["bench"]: run for found in run["figures"]}
+    """One table of the newest value of each figure, from the runs of the `RECENT` before the last one, bench by bench; each with
+    the commit and the time of its run.
+    """
+    runs = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]  # their names begin with the time
+    newest: dict[tuple[str, str], tuple[Figure, str]] = {}
+    for run in runs:
+        if datetime.fromisoformat(runs[-1]["at"]) - datetime.fromisoformat(run["at"]) > RECENT:
+            continue
+        for found in (Figure(**given) for given in run["figures"]):
+            newest[found.bench, found.name] = (found, f"{run['commit']}, {run['at']}")
     lines = ["| bench | figure | value | unit | aim | | commit, time |", "| --- | --- | --- | --- | --- | --- | --- |"]
-    for bench, run in newest.items():
-        for found in (Figure(**given) for given in run["figures"] if given["bench"] == bench):
-            cells = (
-                bench,
-                found.name,
-                number(found.value),
-                found.unit,
-                found.aim,
-                found.verdict,
-                f"{run['commit']}, {run['at']}",
-            )
-            lines.append(f"| {' | '.join(cells)} |")
+    for found, when in sorted(newest.values(), key=lambda pair: pair[0].bench):
+        cells = (found.bench, found.name, number(found.value), found.unit, found.aim, found.verdict, when)
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
