@@ -144,7 +144,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
             color_scheme=scheme,  # type: ignore[arg-type]
             java_script_enabled=script,
         )
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(30_000)  # the first page of a substance reads the whole law
         contexts.append(context)
         return Visit(context=context, base=base)
 

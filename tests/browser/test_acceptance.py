@@ -28,7 +28,6 @@ STATED = (
 def opened(visit: MakeVisit, site: str, email: str, path: str, **options: Any) -> tuple[Visit, Page]:
     seen = visit(site, **options)
     page = seen.open()
-    page.set_default_timeout(30_000)  # the first page of a substance reads the whole law
     seen.be(email)
     page.goto(site + path)
     return seen, page
