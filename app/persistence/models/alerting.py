@@ -178,8 +178,7 @@ class Task(Base):
 
     __table_args__ = (
         UniqueConstraint("topic", "key"),
-        Index("ix_task_claim", "state", "priority", "run_at"),
-        Index("ix_task_due", "state", text("priority DESC"), "run_at", "id", "lane", postgresql_where=text("state = 'ready'")),
+        Index("ix_task_due", "state", text("priority DESC"), "run_at", "id", "lane"),  # the order in which they are claimed
         Index(None, "lane", "state"),
         Index(None, "seq_group", "seq_no"),
     )

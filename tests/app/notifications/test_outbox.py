@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import event, insert, select, text, update
 
 from alerts.outbox import DONE, DeliveryLoop, Ended, Result, TaskItem
 from alerts.retry import RetryPolicy
@@ -105,6 +105,30 @@ def test_a_lane_has_at_most_two_running_and_starves_no_other(box: Box) -> None:
     claimed = box.claim(limit=50)
     assert [task.lane for task in claimed].count("a") == 2
     assert other in [task.id for task in claimed]
+
+
+def test_a_claim_reads_what_goes_next_and_sorts_nothing_that_waits(box: Box) -> None:
+    """A claim costs the same however much waits, also where the database last counted the table when nothing did."""
+    rows = [
+        task_values(topic="fanout", key=f"k{n}", lane=f"lane {n % 40}", priority=2, payload={}, now=box.clock(), seq_group=f"g{n}",
+                    seq_no=1, state="done" if n < 200 else "ready") for n in range(5000)
+    ]  # fmt: skip
+    with box.database.write() as session:
+        session.execute(insert(Task), rows[:200])
+    with box.database.engine.begin() as connection:
+        connection.execute(text("ANALYZE task"))
+    with box.database.write() as session:
+        session.execute(insert(Task), rows[200:])
+    asked: list[tuple[str, Any]] = []
+    event.listen(box.database.engine, "before_cursor_execute", lambda *given: asked.append((given[2], given[3])))
+    assert len(box.claim(limit=50)) == 50
+    statement, given = next(pair for pair in asked if pair[0].startswith("SELECT task.id, task.lane"))
+    explain = "EXPLAIN QUERY PLAN" if box.database.is_sqlite else "EXPLAIN"
+    with box.database.engine.connect() as connection:
+        plan = str(connection.exec_driver_sql(f"{explain} {statement}", given).all())
+    assert "ix_task_due" in plan
+    assert "Sort" not in plan
+    assert "TEMP B-TREE" not in plan
 
 
 def test_a_sequence_group_goes_in_order(box: Box) -> None:
