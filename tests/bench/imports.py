@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,17 @@ def databases() -> Iterator[dict[str, str]]:
             yield {"sqlite": f"sqlite:///{folder}/bench.sqlite", "postgresql": address}
         finally:
             server.cleanup()
+
+
+def made(server: str, names: Iterable[str]) -> dict[str, str]:
+    """New databases of a PostgreSQL server, and their addresses."""
+    database = Database(server)
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for name in names:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+    addresses = {name: database.engine.url.set(database=name).render_as_string(hide_password=False) for name in names}
+    database.dispose()
+    return addresses
 
 
 def empty(url: str) -> Database:
