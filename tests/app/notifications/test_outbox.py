@@ -111,8 +111,8 @@ def test_a_claim_reads_what_goes_next_and_sorts_nothing_that_waits(box: Box) -> 
     """A claim costs the same however much waits, also where the database last counted the table when nothing did."""
     rows = [
         task_values(
-            topic="fanout", key=f"k{n}", lane=f"lane {n % 40}", priority=2, payload={}, now=box.clock(), seq_group=f"g{n}", seq_no=1,
-            state="done" if n < 200 else "ready",
+            topic="fanout", key=f"k{n}", lane=f"lane {n % 40}", priority=2, payload={}, now=box.clock(), seq_group=f"g{n}",
+            seq_no=1, state="done" if n < 200 else "ready",
         ) for n in range(5000)
     ]  # fmt: skip
     with box.database.write() as session:
