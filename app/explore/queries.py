@@ -215,7 +215,7 @@ class _Base:
 
 
 def _base(session: Session, reader: Principal, question: Question, cut: Cut) -> _Base:
-    """Over everything two small tables are asked, else the cells are read once for all four. Two queries at most."""
+    """Over everything two small tables are asked, else the cells are read once for all of them. Two queries at most."""
     base = _Base(Counter(), defaultdict(Counter), Counter(), {})
     whole = cut.substances is None and cut.contexts is None and cut.countries is None
     if whole and question.measure is not Measure.RATE:
@@ -225,15 +225,19 @@ def _base(session: Session, reader: Principal, question: Question, cut: Cut) -> 
         for org, month, n in session.execute(counts(reader, ("org_id", "month"), cut)):
             base.laboratories[org][month] = n
         return base
-    ways: list[tuple[str, ...]] = [("country", "month"), ("org_id", "month"), ("confidence", "month")]
-    if question.measure is Measure.RATE:
-        ways.append(("org_id", "country", "month"))
-    places, laboratories, grades, *tested = groupings(session, reader, ways, cut)
-    base.places.update({(country, month): n for country, month, n in places})
-    for org, month, n in laboratories:
-        base.laboratories[org][month] = n
+    if question.measure is Measure.RATE:  # the finest of them, of which two others are sums
+        tested, grades = groupings(session, reader, (("org_id", "country", "month"), ("confidence", "month")), cut)
+        for org, country, month, n in tested:
+            base.tested[org, country, month] = n
+            base.places[country, month] += n
+            base.laboratories[org][month] += n
+    else:
+        ways = (("country", "month"), ("org_id", "month"), ("confidence", "month"))
+        places, laboratories, grades = groupings(session, reader, ways, cut)
+        base.places.update({(country, month): n for country, month, n in places})
+        for org, month, n in laboratories:
+            base.laboratories[org][month] = n
     base.grades.update({(confidence, month): n for confidence, month, n in grades})
-    base.tested.update({(org, country, month): n for rows in tested for org, country, month, n in rows})
     return base
 
 

@@ -118,7 +118,7 @@ def groupings(
     else:
         query = _regrouped(counts(reader, columns, cut).cte("finest"), columns, sets)
     found: list[list[Any]] = [[] for _ in sets]
-    for row in session.connection().execute(query):  # columns only: the session would take longer to hand them out
+    for row in session.connection().execute(query).all():  # columns only: the session would take longer to hand them out
         found[row[0]].append(row)
     places = {name: n for n, name in enumerate(columns, 1)}
 

@@ -201,7 +201,7 @@ def asked(worlds: Mapping[str, Site], pages: Sequence[tuple[str, str | None, str
 
 def measure(worlds: Mapping[str, Site]) -> None:
     found = asked(worlds, PAGES)
-    print(f"\n{'page':<34}{'p95 small':>10}{'x 10':>8}{'large':>8}{'over x 10':>10}{'large':>7}{'median':>8}{'queries':>16}")
+    print(f"\n{'page':<34}{'p95 small':>10}{'x 10':>8}{'large':>8}{'over x 10':>10}{'large':>7}{'median':>8}{'queries':>20}")
     over = 0
     for name, series in found.items():
         if series.failed:
@@ -215,7 +215,7 @@ def measure(worlds: Mapping[str, Site]) -> None:
         FOUND.extend(Figure(bench="pages", name=said, value=value, unit="times", aim=f"<= {AIM:g}") for said, value in told)
         shown = "/".join(f"{min(series.queries[w])}-{max(series.queries[w])}" for w in worlds)
         times = f"{slow['small']:>10.0f}{slow['tenfold']:>8.0f}{slow['large']:>8.0f}"
-        print(f"{name:<34}{times}{tenfold:>10.2f}{large:>7.2f}{middle:>8.2f}{shown:>16}", flush=True)
+        print(f"{name:<34}{times}{tenfold:>10.2f}{large:>7.2f}{middle:>8.2f}{shown:>20}", flush=True)
     print(f"\n{over} of {len(PAGES)} pages over {AIM:g} times")
 
 
