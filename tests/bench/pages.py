@@ -29,6 +29,7 @@ from app.chemistry import Chemistry
 from app.context import AppContext
 from app.main import create_app, settle_memory
 from app.persistence import migrations
+from app.persistence.rollups import fold_all
 from app.persistence.session import Database
 from app.priorities.snapshots import LABELS, make
 from app.settings import Settings
@@ -98,6 +99,7 @@ def site(url: str, folder: Path, size: Size) -> Iterator[Site]:
         fill(database, size)
         for labels in sorted(set(LABELS.values())):
             make(database, END.replace(day=END.day - 1), labels, NOW)
+    fold_all(database)  # what a service that was stopped had left to its next worker
     with database.engine.connect() as connection:
         print(f"{size.detections:,}: made in {time.perf_counter() - began:,.0f} s; {counted(connection)}", flush=True)
     print(f"  {warm(database) / 1e9:.1f} GB read into memory", flush=True)
