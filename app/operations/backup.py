@@ -61,12 +61,16 @@ def member(table: str) -> str:
 
 @contextmanager
 def snapshot(database: Database) -> Iterator[Connection]:
-    """A connection that sees the database as it stands now, whatever is written meanwhile, and blocks no writer."""
+    """A connection that sees the database as it stands now, whatever is written meanwhile, and blocks no writer.
+
+    It may stand still between two questions, as while what was copied is counted on the other side.
+    """
     with database.engine.connect() as connection:
         if database.is_sqlite:
             connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")  # the first read fixes the snapshot of WAL
         else:
             connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
         yield connection
         connection.rollback()
 

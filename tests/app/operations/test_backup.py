@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import threading
+import time
 import zipfile
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -14,12 +15,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import func, select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from app.audit.seals import seal_due
 from app.audit.verify import verify
 from app.cli import main
-from app.operations.backup import BackupError, check_file, write_backup
+from app.operations.backup import BackupError, check_file, snapshot, write_backup
 from app.operations.copying import copy, standing_still
 from app.operations.doctor import examine
 from app.operations.erase import EraseError, erase
@@ -133,6 +134,24 @@ def test_an_installation_moves_to_another_database_with_every_row(busy: Service,
         assert verify(session).findings == []
     with pytest.raises(BackupError, match="not empty"):
         copy(source, target)
+
+
+def test_a_snapshot_may_stand_still_while_the_other_side_is_counted(
+    another: Callable[[str], Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Longer than a transaction may that writes; for which the time stays as it was."""
+    monkeypatch.setattr("app.persistence.session.IDLE_IN_TRANSACTION_MS", 200)
+    server = another("postgres")
+    with snapshot(server) as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
+        time.sleep(0.6)
+        assert connection.scalar(text("SELECT 1")) == 1
+    with server.engine.connect() as connection:
+        connection.scalar(text("SELECT 1"))
+        time.sleep(0.6)
+        with pytest.raises(DBAPIError, match="idle-in-transaction"):
+            connection.scalar(text("SELECT 1"))
+        connection.invalidate()
 
 
 def test_an_embedded_installation_is_not_copied_while_a_service_works_on_it(
