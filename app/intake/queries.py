@@ -12,11 +12,12 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
+    case,
     exists,
     func,
     literal,
     literal_column,
-    or_,
+    not_,
     select,
     union_all,
 )
@@ -124,8 +125,14 @@ def _known(wanted: ColumnElement[bool]) -> Select[Any]:
     in_region = Detection.region == bindparam("region")
     areas = (and_(in_region, Detection.country == bindparam("country")), in_region, literal(True))
     among_own = bindparam("test", type_=Boolean)
-    columns: list[Any] = [or_(exists().where(real, area), and_(among_own, exists().where(own, area))) for area in areas]
-    columns += [or_(exists().where(real, Detection.tlp.in_(OPEN), area), exists().where(own, area)) for area in areas]
+    # as cases: beside OR and AND, SQLite looks through all rows of a substance for the second though the first has settled it
+    yes, no = literal(True), literal(False)
+    columns: list[Any] = [
+        case((exists().where(real, area), yes), (not_(among_own), no), else_=exists().where(own, area)) for area in areas
+    ]
+    columns += [
+        case((exists().where(real, Detection.tlp.in_(OPEN), area), yes), else_=exists().where(own, area)) for area in areas
+    ]
     columns += [
         exists().where(HistoryRecord.substance_key == Substance.key, HistoryRecord.area == area)
         for area in (bindparam("country"), bindparam("region"), literal(WORLD))
