@@ -1,18 +1,21 @@
 """Matching everything stored again, after a new edition or on the day on which one begins to bind.
 
 Substances go in the order of their ids, a batch a transaction, and the place reached is kept with the batch, so that a run that
-was cut off goes on where it was. Matching twice changes nothing. What changed under an instrument raises one `control_change`.
+was cut off goes on where it was. A transaction ends after a quarter of a second, if need be in the midst of the detections of a
+common substance: on SQLite no report can be stored while it goes on. Matching twice changes nothing. What changed under an
+instrument raises one `control_change`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from alerts.outbox import DONE, Result, TaskItem
@@ -25,17 +28,25 @@ from app.law.changes import announce, statuses
 from app.law.loaded import enqueue_rescreen, identity_of, refresh
 from app.persistence.models import Detection, ServiceState, Substance, Task
 from app.persistence.tasks import insert_once, task_values
+from chem.engine import Engine
 from chem.errors import StructureError
 from chem.values import to_json
 
-BATCH = 25
+BATCH = 25  # substances, or detections of isomer sets, of a transaction at most
+DETECTIONS = 500  # of a substance, read and written at a time
+MOST_SECONDS = 0.25  # after which a transaction ends
+PAUSE_SECONDS = 0.1  # how long a process that waits for SQLite's lock may sleep before it looks again
 STATE = "rescreen"
 LAGGARDS_AFTER = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a run is. `phase`: substances, sets (detections of isomer sets), done. `version` and `as_of` name the law."""
+    """How far a run is. `phase`: substances, sets (detections of isomer sets), done. `version` and `as_of` name the law.
+
+    `cursor` is the id of what was done last; in the midst of the detections of a substance its id, and the time of receipt and
+    the id of the detection, with slashes between.
+    """
 
     version: str
     as_of: str
@@ -102,15 +113,22 @@ def rescreen(
 ) -> Progress | None:
     """Match everything stored against the law of a day; None where `go_on` said no between two batches.
 
-    A run of the same version and day that was cut off goes on where it was.
+    A run of the same version and day that was cut off goes on where it was. Where this process takes up a newer edition
+    meanwhile, everything is matched by that one, from the beginning.
     """
-    chemistry: Chemistry = context.chemistry
-    progress = _begin(context, chemistry.version, as_of)
+    run = _Run(context=context, engine=context.chemistry.engine, as_of=as_of, only_stale=only_stale)
+    progress = _begin(context, run.engine.version, as_of)
     while progress.phase != "done":
         if not go_on():
             return None
-        progress = _batch(context, chemistry, progress, as_of, only_stale=only_stale)
+        if run.engine is not context.chemistry.engine:
+            run = replace(run, engine=context.chemistry.engine, known={}, known_of="")
+            progress = _begin(context, run.engine.version, as_of)
+        began = time.monotonic()
+        progress = run.batch(progress)
         told(progress)
+        if context.database.is_sqlite and progress.phase != "done":
+            time.sleep(min(time.monotonic() - began, PAUSE_SECONDS))  # another process takes its turn
     return progress
 
 
@@ -137,32 +155,139 @@ def _save(session: Session, progress: Progress) -> None:
         row.value = value
 
 
-def _batch(context: AppContext, chemistry: Chemistry, progress: Progress, as_of: date, *, only_stale: bool) -> Progress:
-    with context.database.write() as session:
-        if progress.phase == "substances":
-            query = select(Substance).where(Substance.merged_into.is_(None), Substance.id > progress.cursor)
-            rows: Sequence[Any] = session.scalars(query.order_by(Substance.id).limit(BATCH).with_for_update()).all()
-            for row in rows:
-                if not only_stale or _is_stale(session, row, progress.version):
-                    progress = _substance(session, context, chemistry, row, as_of, progress)
+@dataclass(slots=True)
+class _Run:
+    """What one call of `rescreen` does by one engine. `known` are the verdicts on drawings of the substance under way."""
+
+    context: AppContext
+    engine: Engine
+    as_of: date
+    only_stale: bool
+    known: dict[tuple[str, str], tuple[list[Any], str]] = field(default_factory=dict)
+    known_of: str = ""
+
+    def batch(self, progress: Progress) -> Progress:
+        """One transaction, and how far it came."""
+        ends = time.monotonic() + MOST_SECONDS
+        with self.context.database.write() as session:
+            step = self._substances if progress.phase == "substances" else self._sets
+            progress = step(session, progress, ends)
+            _save(session, progress)
+        if progress.alerts:
+            self.context.wake_worker()
+        return progress
+
+    def _substances(self, session: Session, progress: Progress, ends: float) -> Progress:
+        at, _, reached = progress.cursor.partition("/")
+        here = Substance.id >= at if reached else Substance.id > at
+        query = select(Substance).where(Substance.merged_into.is_(None), here).order_by(Substance.id).limit(BATCH)
+        # reports of these substances are stored meanwhile: their rows refer to a key that stays
+        rows = session.scalars(query.with_for_update(key_share=True)).all()
+        for row in rows:
+            begun = reached if row.id == at and row.engine_version == progress.version else ""
+            wanted = True
+            if not begun:
+                wanted = not self.only_stale or _is_stale(session, row, progress.version)
+                if wanted:
+                    progress, wanted = self._substance(session, row, progress)
+            left = self._detections(session, row, begun, ends) if wanted else ""
+            if left:
+                return replace(progress, cursor=f"{row.id}/{left}")
+            progress = replace(progress, cursor=row.id, done=progress.done + 1)
+            if time.monotonic() >= ends:
+                return progress
+        return progress if len(rows) == BATCH else replace(progress, phase="sets", cursor="")
+
+    def _sets(self, session: Session, progress: Progress, ends: float) -> Progress:
+        query = select(Detection).where(Detection.substance_id.is_(None), Detection.id > progress.cursor)
+        query = query.where(Detection.resolution == "structure").order_by(Detection.id).limit(BATCH)
+        rows = session.scalars(query.with_for_update(key_share=True)).all()
+        for row in rows:
+            if not self.only_stale or row.engine_version != progress.version:
+                _isomer_set(self.context.chemistry, row, self.as_of, progress.version)
+            progress = replace(progress, cursor=row.id)
+            if time.monotonic() >= ends:
+                return progress
+        return progress if len(rows) == BATCH else replace(progress, phase="done", ended_at=iso(self.context.now()))
+
+    def _substance(self, session: Session, row: Substance, progress: Progress) -> tuple[Progress, bool]:
+        """The verdict on a substance, and whether there is one: an identity that cannot be read any more keeps what it has, and
+        is counted as failed.
+        """
+        engine, as_of, chemistry = self.engine, self.as_of, self.context.chemistry
+        before = statuses(row.matches)
+        old = (row.matches, row.legal_status)
+        if row.identity:
+            try:
+                told = identity_of(engine, row.identity, row.smiles)
+                found = engine.assess_identity(told, as_of=as_of, analogues=0)
+            except StructureError:
+                return replace(progress, failed=progress.failed + 1), False
+            row.matches, row.legal_status = to_json(found.matches), un_status(found).value
         else:
-            query_sets = select(Detection).where(Detection.substance_id.is_(None), Detection.id > progress.cursor)
-            query_sets = query_sets.where(Detection.resolution == "structure")
-            rows = session.scalars(query_sets.order_by(Detection.id).limit(BATCH).with_for_update()).all()
+            named = chemistry.names.substances.get(row.key.removeprefix("material:"))
+            matches = chemistry.material_matches(named, as_of) if named is not None else ()
+            row.matches = to_json(matches)
+            row.legal_status = (
+                "controlled" if matches else ("not_controlled" if row.legal_status == "controlled" else row.legal_status)
+            )
+        row.engine_version = engine.version
+        alerts = announce(session, self.context, row, before, statuses(row.matches), as_of)
+        changed = progress.changed + ((row.matches, row.legal_status) != old)
+        return replace(progress, changed=changed, alerts=progress.alerts + alerts), True
+
+    def _detections(self, session: Session, substance: Substance, after: str, ends: float) -> str:
+        """The detections of a substance, each under the law of its country too, in the order of receipt; where time ran out the
+        place reached, else nothing. Equal drawings are matched once.
+        """
+        if self.known_of != substance.id:
+            self.known_of, self.known = substance.id, {}
+        version = self.engine.version
+        while True:
+            rows = session.execute(_of_substance(substance.id, after)).all()
+            anew: dict[tuple[str, str], list[str]] = {}
             for row in rows:
-                if not only_stale or row.engine_version != progress.version:
-                    _isomer_set(chemistry, row, as_of)
-        if len(rows) == BATCH:
-            done = progress.done + (len(rows) if progress.phase == "substances" else 0)
-            progress = replace(progress, cursor=rows[-1].id, done=done)
-        elif progress.phase == "substances":
-            progress = replace(progress, phase="sets", cursor="", done=progress.done + len(rows))
-        else:
-            progress = replace(progress, phase="done", ended_at=iso(context.now()))
-        _save(session, progress)
-    if progress.alerts:
-        context.wake_worker()
-    return progress
+                drawing = json.dumps(row.identity, sort_keys=True) if row.identity else ""
+                key = (drawing, row.country if drawing else "")
+                if (row.matches, row.legal_status, row.engine_version) != (*self._verdict(substance, key, row), version):
+                    anew.setdefault(key, []).append(row.id)
+                after = f"{row.received_at.isoformat()}/{row.id}"
+                if time.monotonic() >= ends:
+                    break
+            for key, ids in anew.items():
+                matches, legal_status = self.known[key]
+                values = {"matches": matches, "legal_status": legal_status, "engine_version": version}
+                changing = update(Detection).where(Detection.id.in_(ids)).values(values)
+                session.execute(changing, execution_options={"synchronize_session": False})
+            if not rows or (len(rows) < DETECTIONS and after.endswith(rows[-1].id)):
+                return ""
+            if time.monotonic() >= ends:
+                return after
+
+    def _verdict(self, substance: Substance, key: tuple[str, str], row: Any) -> tuple[list[Any], str]:
+        """Matches and legal status of one drawing, in one country; those of the substance where it was drawn as that is."""
+        if key not in self.known:
+            if not row.identity:
+                self.known[key] = (substance.matches, substance.legal_status)
+            else:
+                told = identity_of(self.engine, row.identity, substance.smiles)
+                home = tuple(info.id for info in self.engine.instruments() if info.country == row.country)
+                found = self.engine.assess_identity(told, as_of=self.as_of, analogues=0, home=home)
+                self.known[key] = (to_json(found.matches), found.legal_status.value)
+        return self.known[key]
+
+
+def _of_substance(substance_id: str, after: str) -> Any:
+    """Detections after a place, by the index of a substance's detections by receipt."""
+    query = select(
+        Detection.id, Detection.received_at, Detection.identity, Detection.country, Detection.matches, Detection.legal_status,
+        Detection.engine_version,
+    ).where(Detection.substance_id == substance_id)  # fmt: skip
+    if after:
+        told, _, last = after.partition("/")
+        moment = datetime.fromisoformat(told)
+        query = query.where(Detection.received_at >= moment, or_(Detection.received_at > moment, Detection.id > last))
+    return query.order_by(Detection.received_at, Detection.id).limit(DETECTIONS)
 
 
 def _is_stale(session: Session, row: Substance, version: str) -> bool:
@@ -170,55 +295,8 @@ def _is_stale(session: Session, row: Substance, version: str) -> bool:
     return row.engine_version != version or session.scalar(query) is not None
 
 
-def _substance(
-    session: Session, context: AppContext, chemistry: Chemistry, row: Substance, as_of: date, progress: Progress
-) -> Progress:
-    """One substance and its detections. An identity that cannot be read any more keeps what it has, and is counted as failed."""
-    before = statuses(row.matches)
-    old = (row.matches, row.legal_status)
-    if row.identity:
-        try:
-            told = identity_of(chemistry.engine, row.identity, row.smiles)
-            found = chemistry.engine.assess_identity(told, as_of=as_of, analogues=0)
-        except StructureError:
-            return replace(progress, failed=progress.failed + 1)
-        row.matches, row.legal_status = to_json(found.matches), un_status(found).value
-    else:
-        named = chemistry.names.substances.get(row.key.removeprefix("material:"))
-        matches = chemistry.material_matches(named, as_of) if named is not None else ()
-        row.matches = to_json(matches)
-        row.legal_status = (
-            "controlled" if matches else ("not_controlled" if row.legal_status == "controlled" else row.legal_status)
-        )
-    row.engine_version = chemistry.version
-    _detections(session, chemistry, row, as_of)
-    alerts = announce(session, context, row, before, statuses(row.matches), as_of)
-    return replace(
-        progress,
-        changed=progress.changed + ((row.matches, row.legal_status) != old),
-        alerts=progress.alerts + alerts,
-    )
-
-
-def _detections(session: Session, chemistry: Chemistry, substance: Substance, as_of: date) -> None:
-    """The detections of a substance, each under the law of its country too. Equal drawings are matched once."""
-    known: dict[tuple[str, str], tuple[list[Any], str]] = {}
-    for row in session.scalars(select(Detection).where(Detection.substance_id == substance.id)):
-        if not row.identity:
-            row.matches, row.legal_status = substance.matches, substance.legal_status
-        else:
-            key = (json.dumps(row.identity, sort_keys=True), row.country)
-            if key not in known:
-                home = chemistry.home_of(row.country)
-                told = identity_of(chemistry.engine, row.identity, substance.smiles)
-                found = chemistry.engine.assess_identity(told, as_of=as_of, analogues=0, home=home)
-                known[key] = (to_json(found.matches), found.legal_status.value)
-            row.matches, row.legal_status = known[key]
-        row.engine_version = chemistry.version
-
-
-def _isomer_set(chemistry: Chemistry, row: Detection, as_of: date) -> None:
-    """A detection of candidates: its own verdict and that of each candidate."""
+def _isomer_set(chemistry: Chemistry, row: Detection, as_of: date, version: str) -> None:
+    """A detection of candidates: its own verdict and that of each candidate, by the law of this version or a newer one."""
     if not row.reported_structure:
         return
     structure = StructureIn.model_validate(row.reported_structure)
@@ -234,5 +312,4 @@ def _isomer_set(chemistry: Chemistry, row: Detection, as_of: date) -> None:
         else known
         for known in row.candidates
     ]
-    row.matches, row.legal_status = to_json(found.matches), found.legal_status.value
-    row.engine_version = chemistry.version
+    row.matches, row.legal_status, row.engine_version = to_json(found.matches), found.legal_status.value, version

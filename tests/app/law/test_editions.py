@@ -321,6 +321,60 @@ def test_a_run_that_was_cut_off_goes_on(lawful: Service, monkeypatch: pytest.Mon
     assert (found.phase, found.done, seen[0]) == ("done", 7, 6)
 
 
+def many_detections(service: Service, number: int) -> None:
+    """As many detections of 2-MMC, a third of them from France, drawn as its salt."""
+    lab = service.key("lab", "DE")
+    for n in range(number):
+        report(service, lab, f"many {n}", {"smiles": f"{MMC}.Cl"}, "FR" if n % 3 == 0 else "ES")
+
+
+def test_a_common_substance_is_matched_in_short_transactions(lawful: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    many_detections(lawful, 7)
+    admin = lawful.key("operator", "AT", "admin")
+    assert lawful.client.post("/v1/schedules/FR-TEST/editions", json=NATIONAL, headers=admin).status_code == 201
+    monkeypatch.setattr(rescreening, "MOST_SECONDS", 0.0)  # each transaction is over as soon as it did something
+    monkeypatch.setattr(rescreening, "DETECTIONS", 3)
+    version, day = lawful.context.chemistry.version, NOW.date()
+    answers = iter([True] * 3 + [False])
+    assert rescreen(lawful.context, as_of=day, go_on=lambda: next(answers)) is None
+    with lawful.context.database.read() as session:
+        half = progress_of(session)
+        matched = session.scalars(select(Detection.engine_version).order_by(Detection.received_at, Detection.id)).all()
+    assert half is not None
+    assert (half.phase, half.done, half.changed) == ("substances", 0, 1)
+    assert [version == found for found in matched] == [True] * 3 + [False] * 4
+
+    batches: list[int] = []
+    found = rescreen(lawful.context, as_of=day, told=lambda progress: batches.append(progress.done))
+    assert found is not None
+    assert (found.done, found.changed, found.alerts) == (1, 1, len(alerts(lawful)))
+    assert batches.count(0) == 3  # then the last detection, and the substance with it
+    with lawful.context.database.read() as session:
+        rows = session.scalars(select(Detection)).all()
+        assert {row.engine_version for row in rows} == {version}
+        assert {(row.country, row.legal_status) for row in rows} == {("FR", "controlled"), ("ES", "not_controlled")}
+
+
+def test_a_newer_edition_in_the_midst_of_a_run_is_the_one_that_counts(lawful: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    many_detections(lawful, 4)
+    monkeypatch.setattr(rescreening, "MOST_SECONDS", 0.0)
+    turns = iter(range(100))
+
+    def go_on() -> bool:
+        if next(turns) == 2:
+            admin = lawful.key("operator", "AT", "admin")
+            assert lawful.client.post("/v1/schedules/UN-1971/editions", json=EDITION, headers=admin).status_code == 201
+        return True
+
+    before = lawful.context.chemistry.version
+    found = rescreen(lawful.context, as_of=NOW.date(), go_on=go_on)
+    assert found is not None
+    assert found.version == lawful.context.chemistry.version != before
+    with lawful.context.database.read() as session:
+        rows = session.scalars(select(Detection)).all()
+        assert {(row.engine_version, row.legal_status) for row in rows} == {(found.version, "controlled")}
+
+
 def test_the_command_compares_loads_and_matches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NPS_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.delenv("DATABASE_URL", raising=False)
