@@ -178,13 +178,15 @@ def posted(url: str, folder: Path) -> tuple[float, float, float]:
     """
     database = Database(url)
     now = utc_now()
-    given = ReportIn.model_validate(report(0))
-    (found,) = resolve_report(given, Chemistry(workers=0), now.date())
+    given, chemistry = ReportIn.model_validate(report(0)), Chemistry(workers=0)
+    (found,) = resolve_report(given, chemistry, now.date())
     assert found.substance is not None
     with database.write() as session:
         session.execute(update(Substance).where(Substance.id == f"S{0:025d}").values(key=found.substance.key))
-        # what a service makes up for that stood still, as the snapshots of two nights, would be done meanwhile: not asked here
-        session.execute(delete(Task).where(Task.topic.in_(("tick", "evaluate"))))
+        # what a service makes up for that stood still, as the snapshots of two nights, would be done meanwhile, and a world that
+        # no engine made would be matched again: not asked here
+        session.execute(delete(Task).where(Task.topic.in_(("tick", "evaluate", "rescreen"))))
+        session.execute(update(Substance).values(engine_version=chemistry.version))
         name = f"bench {now.isoformat()}"
         org: Organisation = accounts.create_organisation(session, name=name, kind="lab", country="DE", test=False, now=now)
         _, key = accounts.create_key(session, org_id=org.id, role="lab", now=now)
