@@ -60,7 +60,7 @@ class DetectionCell(Base):
     n: Mapped[int]
 
     __table_args__ = (
-        Index(None, "org_id", "test", "tlp"),
+        Index(None, "org_id", "test", "tlp", "month"),
         Index(None, "org_id", "substance_id", "month"),
         Index(None, "country", "tlp", "month"),
         Index(None, "substance_id", "country", "month"),
