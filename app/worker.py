@@ -1,7 +1,8 @@
 """The alert worker: fan-out, delivery, feed and scheduled work, in a thread of the API process or as a process of its own.
 
-On PostgreSQL any number may run. On SQLite the one that holds the file lock works and the others stand by, so that the death of
-one is made good by the next; leases of the dead are taken back at once, as nobody else can hold one.
+On PostgreSQL any number may run; the leases of one that died are taken back within seconds by the others, who see that its lock
+is free. On SQLite the one that holds the file lock works and the others stand by, so that the death of one is made good by the
+next; leases of the dead are taken back at once, as nobody else can hold one.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from app.notifications.reminders import remind_handler
 from app.notifications.sending import Deliver, ping_handler
 from app.notifications.telling import tell_handler
 from app.observability.metrics import TASK_SECONDS
+from app.persistence.claims import PRESENT
 from app.persistence.listener import Listener, Watcher
 from app.persistence.models import Task
 from app.persistence.outbox import SqlOutbox
@@ -76,7 +78,9 @@ class Worker:
     ) -> None:
         self._context = context
         self.owner = f"{socket.gethostname()[:24]}:{os.getpid()}:{secrets.token_hex(4)}"
-        self.store = SqlOutbox(context.database, clock=context.now, retry=retry, breaker=breaker)
+        database = context.database
+        self._listener = None if database.is_sqlite else Listener(database.url, self.owner + PRESENT, self.wake)
+        self.store = SqlOutbox(database, clock=context.now, retry=retry, breaker=breaker, present=self._is_present)
         self._stopping = threading.Event()
         channel = channel or WebhookChannel(allow=context.settings.egress_allow)
         handlers = self._handlers(channel)
@@ -155,8 +159,8 @@ class Worker:
                 log.info("worker %s holds the lock; %d tasks taken back from a dead worker", self.owner, recovered)
             if scheduler is not None:
                 scheduler.start()
-            if not self._context.database.is_sqlite:
-                Listener(self._context.database.url, self.wake, self._stopping).start()
+            if self._listener is not None:
+                self._listener.start()
             elif self._thread is None and (path := self._context.database.path) is not None:
                 Watcher(str(path), self.wake, self._stopping).start()
             folding = threading.Thread(target=self._fold, name="nps-fold", daemon=True)
@@ -166,8 +170,13 @@ class Worker:
         finally:
             if scheduler is not None:
                 scheduler.stop()
+            if self._listener is not None:
+                self._listener.stop()
             if lock is not None:
                 lock.close()
+
+    def _is_present(self) -> bool:
+        return self._listener is not None and self._listener.present
 
     def run_due(self) -> int:
         """Work off what is due now, in this thread and one by one; the number of tasks."""

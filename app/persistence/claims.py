@@ -4,12 +4,18 @@ Claims go by state, never by "id greater than the last seen": a slower transacti
 writer goes at a time. On PostgreSQL workers claim side by side: rows by SKIP LOCKED, and each lane by an advisory lock that is
 tried and not waited for, so that the limit of a lane holds over any number of workers and none waits for another.
 
+A worker on PostgreSQL holds a lock on its name as long as it lives (`app.persistence.listener`), and marks its leases so. Where
+the lock of a marked lease is free for some seconds its worker is dead, and what it held is due again without waiting for the end
+of the lease. A lease without the mark, of a worker behind a pooler or of an earlier version, runs its time.
+
 Statements are made once: building one costs more than running it.
 """
 
 from __future__ import annotations
 
+import logging
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,9 +24,12 @@ from sqlalchemy import Integer, bindparam, exists, func, or_, select, text, upda
 from sqlalchemy.orm import Session
 
 from alerts.outbox import LANE_LIMIT, LEASE_SECONDS, TaskItem
+from app.persistence.listener import PRESENCE_LOCKS
 from app.persistence.models import Subscription, Task
 from app.persistence.session import Database
 from app.persistence.tasks import BATCH, IN_TURN, TASK
+
+log = logging.getLogger("nps.worker")
 
 LANE_LOCKS = 0x4E5053  # the space of this service's advisory locks on lanes
 QUARANTINE_AT = 3
@@ -28,6 +37,8 @@ POISON_AT = 8
 LANE_LIMITS = {"publish": 1, "fanout": 4, "evaluate": 2, "import": 1, "curate": 1, "rescreen": 1}
 QUARANTINE_WAIT = timedelta(seconds=30)
 LOOK_EVERY = timedelta(seconds=1)  # for expired leases, suspects and probes, none of which is a matter of milliseconds
+PRESENT = "+"  # the end of the owner's name in a lease whose worker holds its lock
+GONE_SECONDS = 6.0  # a worker whose connection broke has it back within two
 
 _DUE = select(
     or_(
@@ -54,6 +65,11 @@ _NEXT = (
 _LOCK_LANES = text(
     "SELECT lane FROM unnest(CAST(:lanes AS text[])) AS lane WHERE pg_try_advisory_xact_lock(:space, hashtext(lane))"
 )
+_ABSENT = text(
+    "WITH owners AS MATERIALIZED (SELECT DISTINCT lease_owner AS owner FROM task "
+    "WHERE state = 'leased' AND lease_owner LIKE :marked AND lease_owner <> :mine) "
+    "SELECT owner FROM owners WHERE pg_try_advisory_xact_lock_shared(:space, hashtext(owner))"
+)
 _FREE_ROWS = (
     select(TASK.c.id)
     .where(TASK.c.id.in_(bindparam("ids", expanding=True)), TASK.c.state == bindparam("was"))
@@ -76,14 +92,18 @@ _LEASE_SERVER = update(TASK).where(TASK.c.id.in_(_FREE_ROWS)).values(_LEASE_VALU
 
 
 class Claims:
-    """Hands out due tasks of one database. `now` gives the time that leases go by, within a session.
+    """Hands out due tasks of one database. `now` gives the time that leases go by, within a session; `present` says whether the
+    worker holds its lock.
 
     `contended` is true where the last claim left out lanes in which another worker was just claiming: then try again soon.
     """
 
-    def __init__(self, database: Database, now: Callable[[Session], datetime]) -> None:
+    def __init__(self, database: Database, now: Callable[[Session], datetime], present: Callable[[], bool]) -> None:
         self._database = database
         self._now = now
+        self._present = present
+        self._absent: dict[str, float] = {}
+        self._asked = -LOOK_EVERY.total_seconds()
         self._looked: datetime | None = None
         self._suspect = False
         self._found = False
@@ -91,6 +111,7 @@ class Claims:
 
     def claim(self, owner: str, limit: int, *, running: int) -> list[TaskItem]:
         """Lease up to `limit` due tasks; see `OutboxStore.claim`."""
+        self._take_from_the_dead(owner)
         if not self._found and not self._anything_due():
             self.contended = False
             return []
@@ -119,6 +140,30 @@ class Claims:
             claimed += self._lease(session, self._probes(session, now), owner, now, probe=True)
         self._found = bool(claimed)
         return claimed
+
+    def _take_from_the_dead(self, owner: str) -> None:
+        """Make due, as a crash, what workers held whose locks are free for longer than a broken connection takes to come back.
+
+        A task that is tried alone, as it lost workers before, waits for the end of its lease: see `SqlOutbox.recover_owner`.
+        """
+        asked = time.monotonic()
+        if self._database.is_sqlite or asked - self._asked < LOOK_EVERY.total_seconds():
+            return
+        self._asked = asked
+        with self._database.read() as session:
+            told = {"marked": f"%{PRESENT}", "mine": owner + PRESENT, "space": PRESENCE_LOCKS}
+            absent = set(session.connection().scalars(_ABSENT, told))
+        self._absent = {name: self._absent.get(name, asked) for name in absent}
+        dead = [name for name, since in self._absent.items() if asked - since >= GONE_SECONDS]
+        if not dead:
+            return
+        with self._database.write(ahead=True) as session:
+            now = self._now(session)
+            theirs = update(Task).where(Task.state == "leased", Task.lease_owner.in_(dead), Task.crashes < QUARANTINE_AT)
+            taken = session.execute(theirs.values(lease_until=now - timedelta(seconds=1)).returning(Task.id)).all()
+            expire(session, now)
+        if taken:
+            log.warning("%d tasks taken back from dead workers: %s", len(taken), ", ".join(sorted(dead)))
 
     def _anything_due(self) -> bool:
         with self._database.read() as session:
@@ -201,7 +246,8 @@ class Claims:
         order = {task_id: position for position, task_id in enumerate(ids)}
         token = secrets.token_hex(16)
         values = {
-            "ids": list(ids), "was": "parked" if probe else "ready", "owner": owner, "token": token,
+            "ids": list(ids), "was": "parked" if probe else "ready", "token": token,
+            "owner": owner + PRESENT if self._present() else owner,
             "until": now + timedelta(seconds=LEASE_SECONDS),
         }  # fmt: skip
         session.flush()

@@ -104,6 +104,7 @@ class SqlOutbox:
         breaker: BreakerPolicy | None = None,
         database_clock: bool | None = None,
         spread: Callable[[], float] = random.random,
+        present: Callable[[], bool] = lambda: False,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -112,7 +113,7 @@ class SqlOutbox:
         self._database_clock = (not database.is_sqlite) if database_clock is None else database_clock
         self._spread = spread
         self._anchor: tuple[datetime, float] | None = None
-        self._claims = Claims(database, self.now)
+        self._claims = Claims(database, self.now, present)
 
     def now(self, session: Session) -> datetime:
         """The time by the clock that leases go by: the database's own, asked at most once a second and counted on from there."""

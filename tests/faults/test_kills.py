@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select, update
 
+from alerts.outbox import LEASE_SECONDS
 from app.persistence.models import Alert, Attempt, Report, Task
 from tests.faults.parts import (
     Mould,
@@ -86,6 +87,27 @@ def test_a_worker_killed_around_its_request(scene: Scene, nodes: Mould, recorder
     verdict = check(scene.database, {endpoint: recorder}, [sender])
     assert (verdict.lost, verdict.unverified, verdict.stuck) == ([], 0, 0), str(verdict)
     assert verdict.duplicates == (1 if moment == "after-send" else 0)
+
+
+def test_the_death_of_a_worker_is_noticed_before_its_leases_end(scene: Scene, nodes: Mould, recorder: Recorder) -> None:
+    """On SQLite by the lock on the file, on PostgreSQL by the lock on the worker's name."""
+    server = nodes.fork("serve", scene.url, port=scene.port)
+    wait_for_service(scene.base)
+    endpoint = subscribe(scene, recorder)
+    nodes.kill(server)
+    nodes.fork("serve", scene.url, port=scene.port, worker=False)
+    wait_for_service(scene.base)
+    dying = nodes.fork("worker", scene.url, die="before-send")  # its leases last a minute
+    sender = Sender(scene.base, scene.lab, "K")
+    sender.insist("K-1")
+    wait_until(lambda: not alive(dying), 30)
+    died = time.monotonic()
+    assert recorder.alerts() == []
+    nodes.fork("worker", scene.url)
+    wait_until(lambda: not unfinished(scene.database), LEASE_SECONDS, every=0.2)
+    assert time.monotonic() - died < LEASE_SECONDS / 2
+    verdict = check(scene.database, {endpoint: recorder}, [sender])
+    assert (verdict.lost, verdict.unverified, verdict.duplicates, verdict.stuck) == ([], 0, 0, 0), str(verdict)
 
 
 def later() -> datetime:

@@ -16,7 +16,8 @@ from sqlalchemy import event, insert, select, text, update
 from alerts.outbox import DONE, DeliveryLoop, Ended, Result, TaskItem
 from alerts.retry import RetryPolicy
 from app.auth import accounts
-from app.persistence.listener import Watcher
+from app.persistence import claims, listener
+from app.persistence.listener import Listener, Watcher
 from app.persistence.models import Attempt, Subscription, Task
 from app.persistence.outbox import SqlOutbox
 from app.persistence.session import Database
@@ -487,3 +488,78 @@ def test_a_worker_apart_hears_of_a_commit_to_the_embedded_database(tmp_path: Pat
     assert not heard.acquire(timeout=0.2)  # and not again without another commit
     stopping.set()
     other.close()
+
+
+def listening(database: Database, name: str) -> Listener:
+    """A connection that says a worker of this name lives."""
+    listener = Listener(database.url, name + claims.PRESENT, lambda: None)
+    listener.start()
+    ends = time.monotonic() + 10
+    while not listener.present and time.monotonic() < ends:
+        time.sleep(0.01)
+    assert listener.present
+    return listener
+
+
+def test_what_a_dead_worker_held_is_due_before_its_lease_ends(
+    postgres_database: Database, clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = Box(postgres_database, clock)
+    monkeypatch.setattr(claims, "GONE_SECONDS", 0.4)
+    monkeypatch.setattr(claims, "LOOK_EVERY", timedelta(seconds=0.1))
+    monkeypatch.setattr(listener, "LOOK_SECONDS", 0.05)
+    one, other = (listening(postgres_database, name) for name in ("w1", "w2"))
+    stores = {
+        name: SqlOutbox(postgres_database, clock=clock, database_clock=False, present=lambda found=found: found.present)
+        for name, found in (("w1", one), ("w2", other))
+    }
+    tasks = {name: box.put(f"of {name}", lane=name) for name in ("w1", "w2")}
+    held = {}
+    for name, store in stores.items():
+        (held[name],) = store.claim(name, 1, running=0)
+    suspect, unmarked = box.put("suspect", lane="s"), box.put("unmarked", lane="u")
+    with postgres_database.write() as session:  # one that lost workers before, and one by a worker that no lock speaks for
+        session.execute(update(Task).where(Task.id.in_((suspect, unmarked))).values(lease_until=clock() + timedelta(seconds=60)))
+        session.execute(update(Task).where(Task.id == suspect).values(state="leased", lease_owner="w1+", crashes=3))
+        session.execute(update(Task).where(Task.id == unmarked).values(state="leased", lease_owner="w1"))
+    watching = SqlOutbox(postgres_database, clock=clock, database_clock=False)
+
+    def look(seconds: float) -> list[TaskItem]:
+        ends, found = time.monotonic() + seconds, list[TaskItem]()
+        while not found and time.monotonic() < ends:
+            found = watching.claim("w3", 10, running=0)
+            time.sleep(0.02)
+        return found
+
+    assert look(1.0) == []  # both live
+    one.stop()
+    began = time.monotonic()
+    (taken,) = look(10.0)
+    assert (taken.id, taken.crashes) == (tasks["w1"], 1)
+    assert time.monotonic() - began >= claims.GONE_SECONDS  # not at once: the connection might have come back
+    assert look(1.0) == []  # nothing of the one that lives, nor what waits for the end of its lease
+    ended = Ended(task=held["w1"], result=SENT, started=clock(), ended=clock())
+    assert not stores["w1"].finish(ended, worker="w1")  # should it live after all: too late
+    assert stores["w2"].finish(Ended(task=held["w2"], result=SENT, started=clock(), ended=clock()), worker="w2")
+    other.stop()
+
+
+def test_a_worker_takes_its_lock_again_where_it_was_lost(postgres_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "LOOK_SECONDS", 0.05)
+    found = listening(postgres_database, "w1")
+    free = text("SELECT pg_try_advisory_lock_shared(:space, hashtext('w1+'))")
+    end = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = :space AND granted "
+        "AND pid <> pg_backend_pid()"
+    )
+    with postgres_database.engine.connect() as connection:
+        assert not connection.scalar(free, {"space": listener.PRESENCE_LOCKS})
+        assert connection.scalar(end, {"space": listener.PRESENCE_LOCKS})
+        ends = time.monotonic() + 10
+        while found.present and time.monotonic() < ends:
+            time.sleep(0.01)
+        while not found.present and time.monotonic() < ends:
+            time.sleep(0.01)
+        assert found.present
+        assert not connection.scalar(free, {"space": listener.PRESENCE_LOCKS})
+    found.stop()
