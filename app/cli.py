@@ -136,7 +136,10 @@ def migrate() -> None:
     """Bring the database to the newest migration."""
     database = Database(_settings().resolved_database_url)
     before = migrations.current(database.engine)
-    migrations.upgrade(database.engine)
+    try:
+        migrations.upgrade(database.engine)
+    except migrations.MigrationBusy as error:
+        raise click.ClickException(str(error)) from error
     click.echo(f"{before or 'empty'} -> {migrations.current(database.engine)}")
 
 

@@ -1,17 +1,25 @@
-"""Where the database stands among the migrations, and bringing it to the newest one."""
+"""Where the database stands among the migrations, and bringing it to the newest one, also while others work with it."""
 
 from __future__ import annotations
 
+import logging
+import time
 from functools import cache
 from pathlib import Path
 
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from alembic import command
 
+log = logging.getLogger("nps")
+
+PATIENCE_SECONDS = 600.0
+AGAIN_SECONDS = 0.3
 SCRIPTS = Path(__file__).resolve().parents[2] / "alembic"
 
 
@@ -49,9 +57,37 @@ def behind(engine: Engine) -> bool:
     return found != head() and (found is None or found in _known())
 
 
-def upgrade(engine: Engine) -> None:
-    """Bring the database to the newest migration; nothing happens where it is there, or further."""
-    if behind(engine):
-        config = _config()
-        config.attributes["engine"] = engine
-        command.upgrade(config, "head")
+class MigrationBusy(Exception):
+    """Others held a table for so long that a migration never had its turn; the message says what to do. What came before it is
+    done, and the next call goes on there.
+    """
+
+
+def upgrade(engine: Engine, *, patience: float = PATIENCE_SECONDS) -> None:
+    """Bring the database to the newest migration; nothing happens where it is there, or further.
+
+    A migration that has to wait for a table gives way and is tried again, for `patience` seconds each. Raises MigrationBusy.
+    """
+    config = _config()
+    config.attributes["engine"] = engine
+    before, ends = "", time.monotonic() + patience
+    while behind(engine):
+        at = current(engine) or "none"
+        if at != before:
+            before, ends = at, time.monotonic() + patience
+        try:
+            command.upgrade(config, "head")
+        except OperationalError as error:
+            if not isinstance(error.orig, DeadlockDetected | LockNotAvailable):
+                raise
+            if time.monotonic() >= ends:
+                raise MigrationBusy(
+                    f"The migration after {current(engine) or 'none'} waited {patience:.0f} s for a table that others hold. End "
+                    "what runs long on the database, or stop the other processes, and start it again: it goes on there."
+                ) from error
+            log.info("a migration after %s gives way to others and is tried again", current(engine))
+            time.sleep(AGAIN_SECONDS)
+        except ProgrammingError:
+            if (current(engine) or "none") == before:
+                raise
+            log.info("another process migrates as well; looking again")
