@@ -225,7 +225,7 @@ def schedules_load(file: Path) -> None:
 def rescreen(as_of: Any, as_json: bool) -> None:
     """Match every stored substance and detection against the editions in force; a run that was cut off goes on.
 
-    Exit status 1 where the identity of a substance could not be read.
+    Exit status 1 where the identity of a substance, or the drawing of a detection, could not be read.
     """
     from app.law.rescreen import rescreen as run
     from chem.values import to_json

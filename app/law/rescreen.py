@@ -9,6 +9,7 @@ instrument raises one `control_change`.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -32,6 +33,8 @@ from chem.engine import Engine
 from chem.errors import StructureError
 from chem.values import to_json
 
+log = logging.getLogger("nps.law")
+
 BATCH = 25  # substances, or detections of isomer sets, of a transaction at most
 DETECTIONS = 500  # of a substance, read and written at a time
 MOST_SECONDS = 0.25  # after which a transaction ends
@@ -44,6 +47,7 @@ LAGGARDS_AFTER = timedelta(seconds=60)
 class Progress:
     """How far a run is. `phase`: substances, sets (detections of isomer sets), done. `version` and `as_of` name the law.
 
+    `failed` are the substances, and the drawings of detections, whose identity cannot be read any more; they keep what they have.
     `cursor` is the id of what was done last; in the midst of the detections of a substance its id, and the time of receipt and
     the id of the detection, with slashes between.
     """
@@ -157,14 +161,17 @@ def _save(session: Session, progress: Progress) -> None:
 
 @dataclass(slots=True)
 class _Run:
-    """What one call of `rescreen` does by one engine. `known` are the verdicts on drawings of the substance under way."""
+    """What one call of `rescreen` does by one engine. `known` are the verdicts on drawings of the substance under way, None for
+    one that cannot be read any more; `unreadable` counts these until they are told.
+    """
 
     context: AppContext
     engine: Engine
     as_of: date
     only_stale: bool
-    known: dict[tuple[str, str], tuple[list[Any], str]] = field(default_factory=dict)
+    known: dict[tuple[str, str], tuple[list[Any], str] | None] = field(default_factory=dict)
     known_of: str = ""
+    unreadable: int = 0
 
     def batch(self, progress: Progress) -> Progress:
         """One transaction, and how far it came."""
@@ -172,6 +179,7 @@ class _Run:
         with self.context.database.write() as session:
             step = self._substances if progress.phase == "substances" else self._sets
             progress = step(session, progress, ends)
+            progress, self.unreadable = replace(progress, failed=progress.failed + self.unreadable), 0
             _save(session, progress)
         if progress.alerts:
             self.context.wake_worker()
@@ -238,7 +246,7 @@ class _Run:
 
     def _detections(self, session: Session, substance: Substance, after: str, ends: float) -> str:
         """The detections of a substance, each under the law of its country too, in the order of receipt; where time ran out the
-        place reached, else nothing. Equal drawings are matched once.
+        place reached, else nothing. Equal drawings are matched once; one that cannot be read keeps what it has.
         """
         if self.known_of != substance.id:
             self.known_of, self.known = substance.id, {}
@@ -249,14 +257,14 @@ class _Run:
             for row in rows:
                 drawing = json.dumps(row.identity, sort_keys=True) if row.identity else ""
                 key = (drawing, row.country if drawing else "")
-                if (row.matches, row.legal_status, row.engine_version) != (*self._verdict(substance, key, row), version):
+                found = self._verdict(substance, key, row)
+                if found is not None and (row.matches, row.legal_status, row.engine_version) != (*found, version):
                     anew.setdefault(key, []).append(row.id)
                 after = f"{row.received_at.isoformat()}/{row.id}"
                 if time.monotonic() >= ends:
                     break
             for key, ids in anew.items():
-                matches, legal_status = self.known[key]
-                values = {"matches": matches, "legal_status": legal_status, "engine_version": version}
+                values = dict(zip(("matches", "legal_status"), self.known[key] or (), strict=True)) | {"engine_version": version}
                 changing = update(Detection).where(Detection.id.in_(ids)).values(values)
                 session.execute(changing, execution_options={"synchronize_session": False})
             if not rows or (len(rows) < DETECTIONS and after.endswith(rows[-1].id)):
@@ -264,17 +272,24 @@ class _Run:
             if time.monotonic() >= ends:
                 return after
 
-    def _verdict(self, substance: Substance, key: tuple[str, str], row: Any) -> tuple[list[Any], str]:
-        """Matches and legal status of one drawing, in one country; those of the substance where it was drawn as that is."""
+    def _verdict(self, substance: Substance, key: tuple[str, str], row: Any) -> tuple[list[Any], str] | None:
+        """Matches and legal status of one drawing, in one country; those of the substance where it was drawn as that is. None
+        where it cannot be read.
+        """
         if key not in self.known:
-            if not row.identity:
-                self.known[key] = (substance.matches, substance.legal_status)
-            else:
-                told = identity_of(self.engine, row.identity, substance.smiles)
-                home = tuple(info.id for info in self.engine.instruments() if info.country == row.country)
-                found = self.engine.assess_identity(told, as_of=self.as_of, analogues=0, home=home)
-                self.known[key] = (to_json(found.matches), found.legal_status.value)
+            self.known[key] = (substance.matches, substance.legal_status) if not row.identity else self._assessed(substance, row)
         return self.known[key]
+
+    def _assessed(self, substance: Substance, row: Any) -> tuple[list[Any], str] | None:
+        home = tuple(info.id for info in self.engine.instruments() if info.country == row.country)
+        try:
+            told = identity_of(self.engine, row.identity, substance.smiles)
+            found = self.engine.assess_identity(told, as_of=self.as_of, analogues=0, home=home)
+        except StructureError:
+            self.unreadable += 1
+            log.warning("the identity of detection %s cannot be read; it keeps the verdict it has", row.id)
+            return None
+        return to_json(found.matches), found.legal_status.value
 
 
 def _of_substance(substance_id: str, after: str) -> Any:

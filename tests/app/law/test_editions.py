@@ -355,6 +355,26 @@ def test_a_common_substance_is_matched_in_short_transactions(lawful: Service, mo
         assert {(row.country, row.legal_status) for row in rows} == {("FR", "controlled"), ("ES", "not_controlled")}
 
 
+def test_what_cannot_be_read_any_more_keeps_its_verdict_and_stops_nothing(lawful: Service) -> None:
+    many_detections(lawful, 2)
+    report(lawful, lawful.key("lab", "IT"), "other", {"smiles": FENTANYL}, "IT")
+    with lawful.context.database.write() as session:
+        broken = session.scalars(select(Detection).where(Detection.country == "ES")).one()
+        substance = session.get_one(Substance, broken.substance_id)
+        substance.smiles, broken.identity = None, {"an older": "form"}
+        kept, before = broken.id, (broken.legal_status, broken.engine_version)
+    admin = lawful.key("operator", "AT", "admin")
+    assert lawful.client.post("/v1/schedules/UN-1971/editions", json=EDITION, headers=admin).status_code == 201
+    found = rescreen(lawful.context, as_of=NOW.date())
+    assert found is not None
+    assert (found.phase, found.done, found.failed) == ("done", 2, 1)
+    with lawful.context.database.read() as session:
+        rows = {row.id: row for row in session.scalars(select(Detection))}
+        assert (rows[kept].legal_status, rows[kept].engine_version) == before
+        others = {row.engine_version for row in rows.values() if row.id != kept}
+    assert others == {lawful.context.chemistry.version}
+
+
 def test_a_newer_edition_in_the_midst_of_a_run_is_the_one_that_counts(lawful: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     many_detections(lawful, 4)
     monkeypatch.setattr(rescreening, "MOST_SECONDS", 0.0)
