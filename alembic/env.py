@@ -2,7 +2,7 @@
 
 On PostgreSQL each is a transaction of its own that waits half a second for a lock, less than the second after which the server
 looks for a deadlock: where the processes of an older version are at work, it is the migration that gives way, never they.
-`app.persistence.migrations.upgrade` tries it again.
+`app.persistence.migrations.upgrade` tries it again. Two processes that migrate go one after the other.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ def render_item(kind: str, item: object, _autogen: object) -> str | bool:
 
 
 LOCK_TIMEOUT = "500ms"
+TURN = 0x6E70734D  # of PostgreSQL's advisory locks: one migrates at a time
 
 
 def give_way(connection: sa.Connection) -> None:
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TURN})")
 
 
 engine = context.config.attributes.get("engine") or make_engine(Settings().resolved_database_url)

@@ -10,9 +10,10 @@ from pathlib import Path
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from alembic import command
 
@@ -87,7 +88,8 @@ def upgrade(engine: Engine, *, patience: float = PATIENCE_SECONDS) -> None:
                 ) from error
             log.info("a migration after %s gives way to others and is tried again", current(engine))
             time.sleep(AGAIN_SECONDS)
-        except ProgrammingError:
+        except (DBAPIError, CommandError):
+            # one that another process did a moment before leaves nothing to do, or another version than was read
             if (current(engine) or "none") == before:
                 raise
             log.info("another process migrates as well; looking again")
