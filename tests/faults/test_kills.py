@@ -35,6 +35,17 @@ def count(scene: Scene, model: type[Report | Alert]) -> int:
         return session.scalar(select(func.count()).select_from(model)) or 0
 
 
+def subscribed_without_worker(scene: Scene, nodes: Mould, recorder: Recorder) -> str:
+    """The id of a confirmed endpoint, for which an API without a worker takes reports."""
+    server = nodes.fork("serve", scene.url, port=scene.port)
+    wait_for_service(scene.base)
+    endpoint = subscribe(scene, recorder)
+    nodes.kill(server)
+    nodes.fork("serve", scene.url, port=scene.port, worker=False)
+    wait_for_service(scene.base)
+    return endpoint
+
+
 @pytest.mark.parametrize("moment", ["before-commit", "after-commit"])
 def test_an_api_killed_at_its_commit(scene: Scene, nodes: Mould, recorder: Recorder, moment: str) -> None:
     """Rows 1 and 2: no 2xx is heard; the retry with the same key makes one report, or replays the one that is stored."""
@@ -65,12 +76,7 @@ def test_an_api_killed_at_its_commit(scene: Scene, nodes: Mould, recorder: Recor
 @pytest.mark.parametrize("moment", ["before-send", "after-send"])
 def test_a_worker_killed_around_its_request(scene: Scene, nodes: Mould, recorder: Recorder, moment: str) -> None:
     """Rows 3 and 4: before the request leaves, no duplicate; after the 2xx, one more with the same webhook-id."""
-    server = nodes.fork("serve", scene.url, port=scene.port)
-    wait_for_service(scene.base)
-    endpoint = subscribe(scene, recorder)
-    nodes.kill(server)
-    nodes.fork("serve", scene.url, port=scene.port, worker=False)
-    wait_for_service(scene.base)
+    endpoint = subscribed_without_worker(scene, nodes, recorder)
     sender = Sender(scene.base, scene.lab, moment)
     sender.insist("R-1")
     with scene.database.write() as session:  # one delivery, so that one kill can cost one duplicate
@@ -91,12 +97,7 @@ def test_a_worker_killed_around_its_request(scene: Scene, nodes: Mould, recorder
 
 def test_the_death_of_a_worker_is_noticed_before_its_leases_end(scene: Scene, nodes: Mould, recorder: Recorder) -> None:
     """On SQLite by the lock on the file, on PostgreSQL by the lock on the worker's name."""
-    server = nodes.fork("serve", scene.url, port=scene.port)
-    wait_for_service(scene.base)
-    endpoint = subscribe(scene, recorder)
-    nodes.kill(server)
-    nodes.fork("serve", scene.url, port=scene.port, worker=False)
-    wait_for_service(scene.base)
+    endpoint = subscribed_without_worker(scene, nodes, recorder)
     dying = nodes.fork("worker", scene.url, die="before-send")  # its leases last a minute
     sender = Sender(scene.base, scene.lab, "K")
     sender.insist("K-1")
@@ -148,12 +149,7 @@ def test_every_process_killed_at_random_moments(scene: Scene, nodes: Mould, reco
 
 def test_a_worker_stopped_past_its_lease_and_resumed(scene: Scene, nodes: Mould, recorder: Recorder) -> None:
     """Row 26: its attempt is kept as late, the state is the new owner's. On SQLite no other may work meanwhile: it resumes."""
-    server = nodes.fork("serve", scene.url, port=scene.port)
-    wait_for_service(scene.base)
-    endpoint = subscribe(scene, recorder)
-    nodes.kill(server)
-    nodes.fork("serve", scene.url, port=scene.port, worker=False)
-    wait_for_service(scene.base)
+    endpoint = subscribed_without_worker(scene, nodes, recorder)
     sender = Sender(scene.base, scene.lab, "S")
     held: list[float] = []
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
@@ -45,29 +44,23 @@ def test_upgrade_gives_the_tables_of_the_models(empty_database_url: str) -> None
     database.dispose()
 
 
-def half_way(address: str) -> Database:
+@pytest.fixture
+def behind(postgres_address: str) -> Iterator[Database]:
     """A PostgreSQL database some migrations behind the newest."""
-    database = Database(address)
+    database = Database(postgres_address.replace("postgresql://", "postgresql+psycopg://", 1))
     with database.engine.begin() as connection:
         connection.execute(text("DROP SCHEMA public CASCADE"))
         connection.execute(text("CREATE SCHEMA public"))
-    config = Config()
-    config.set_main_option("script_location", str(migrations.SCRIPTS))
+    config = migrations._config()
     config.attributes["engine"] = database.engine
     command.upgrade(config, "0010_dossiers")
-    return database
-
-
-@pytest.fixture
-def behind(postgres_address: str) -> Iterator[Database]:
-    database = half_way(postgres_address.replace("postgresql://", "postgresql+psycopg://", 1))
     yield database
     database.dispose()
 
 
 def test_a_migration_gives_way_and_comes_again(behind: Database) -> None:
     """A process of the older version holds tables in an order of its own: it is never the one that has to stop."""
-    holding, asking = threading.Event(), threading.Event()
+    holding = threading.Event()
     failed: list[Exception] = []
 
     def older() -> None:
@@ -75,7 +68,6 @@ def test_a_migration_gives_way_and_comes_again(behind: Database) -> None:
             with behind.engine.begin() as connection:
                 connection.execute(text("LOCK TABLE detection IN ROW EXCLUSIVE MODE"))
                 holding.set()
-                assert asking.wait(30)
                 time.sleep(0.3)  # by now the migration waits for that table, and holds others
                 connection.execute(text("LOCK TABLE substance, report, alert IN ROW EXCLUSIVE MODE"))
                 time.sleep(1.5)  # past the second after which the server ends one of two that wait for one another
@@ -86,7 +78,6 @@ def test_a_migration_gives_way_and_comes_again(behind: Database) -> None:
     thread = threading.Thread(target=older)
     thread.start()
     assert holding.wait(30)
-    asking.set()
     migrations.upgrade(behind.engine)
     thread.join(30)
     assert failed == []
@@ -107,10 +98,10 @@ def test_a_migration_that_never_has_its_turn_says_what_to_do(behind: Database) -
 
 
 def test_two_that_migrate_at_once_are_one(behind: Database) -> None:
-    command = [sys.executable, "-m", "app.cli", "migrate"]
+    migrate = [sys.executable, "-m", "app.cli", "migrate"]
     environment = os.environ | {"DATABASE_URL": behind.engine.url.render_as_string(hide_password=False)}
     both = [
-        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)
+        subprocess.Popen(migrate, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)
     ]
     said = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], said

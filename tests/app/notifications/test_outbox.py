@@ -22,6 +22,7 @@ from app.persistence.models import Attempt, Subscription, Task
 from app.persistence.outbox import SqlOutbox
 from app.persistence.session import Database
 from app.persistence.tasks import cancel_tasks, insert_once, repair_parked, task_values
+from tests.faults.parts import wait_until
 
 SENT = Result(outcome="done", sent=True, status=200)
 REFUSED = Result(outcome="failed", sent=True, status=500, error="the receiver answered 500")
@@ -492,13 +493,10 @@ def test_a_worker_apart_hears_of_a_commit_to_the_embedded_database(tmp_path: Pat
 
 def listening(database: Database, name: str) -> Listener:
     """A connection that says a worker of this name lives."""
-    listener = Listener(database.url, name + claims.PRESENT, lambda: None)
-    listener.start()
-    ends = time.monotonic() + 10
-    while not listener.present and time.monotonic() < ends:
-        time.sleep(0.01)
-    assert listener.present
-    return listener
+    found = Listener(database.url, name + claims.PRESENT, lambda: None)
+    found.start()
+    wait_until(lambda: found.present, 10, every=0.01)
+    return found
 
 
 def test_what_a_dead_worker_held_is_due_before_its_lease_ends(
@@ -555,11 +553,7 @@ def test_a_worker_takes_its_lock_again_where_it_was_lost(postgres_database: Data
     with postgres_database.engine.connect() as connection:
         assert not connection.scalar(free, {"space": listener.PRESENCE_LOCKS})
         assert connection.scalar(end, {"space": listener.PRESENCE_LOCKS})
-        ends = time.monotonic() + 10
-        while found.present and time.monotonic() < ends:
-            time.sleep(0.01)
-        while not found.present and time.monotonic() < ends:
-            time.sleep(0.01)
-        assert found.present
+        wait_until(lambda: not found.present, 10, every=0.01)
+        wait_until(lambda: found.present, 10, every=0.01)
         assert not connection.scalar(free, {"space": listener.PRESENCE_LOCKS})
     found.stop()
