@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
 from sqlalchemy import select
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.auth import accounts
 from app.chemistry import Chemistry
@@ -96,6 +98,36 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
     started.close()
 
 
+def follow(page: Page, selector: str) -> None:
+    """Follow the first link of this selector, and be there: a click returns before the page it leads to is there."""
+    with page.expect_navigation():
+        page.locator(selector).first.click()
+
+
+class SlowLine:
+    """ASGI middleware that sends a page in two pieces, as a slow line would: a test that looks before the second is found out."""
+
+    def __init__(self, app: ASGIApp, gap: float = 0.03) -> None:
+        self.app = app
+        self.gap = gap  # seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        page = False
+
+        async def in_pieces(message: Message) -> None:
+            nonlocal page
+            if message["type"] == "http.response.start":
+                page = dict(message["headers"]).get(b"content-type", b"").startswith(b"text/html")
+            cut = message.get("body", b"").find(b"<main") if page else -1
+            if cut > 0:
+                await send({**message, "body": message["body"][:cut], "more_body": True})
+                await asyncio.sleep(self.gap)
+                message = {**message, "body": message["body"][cut:]}
+            await send(message)
+
+        await self.app(scope, receive, in_pieces)
+
+
 def _serve(directory: Path) -> Iterator[str]:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
@@ -108,7 +140,7 @@ def _serve(directory: Path) -> Iterator[str]:
         assert alert is not None
         assert org is not None
         links.make(session, LINK, alert_id=alert.id, org_id=org.id, email="duty@example.org", now=app.state.context.now())
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(SlowLine(app), host="127.0.0.1", port=port, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 20
@@ -182,7 +214,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, chemistry: Chemistry) -> Ite
     settings = Settings(DATABASE_URL=url, NPS_DATA_DIR=folder, NPS_SECRET_KEY="for tests only", NPS_BASE_URL=base)
     context = AppContext(settings=settings, database=database, secret=settings.secret(), chemistry=chemistry, now=lambda: NOW)
     app = create_app(settings, context=context, run_worker=True)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(SlowLine(app), host="127.0.0.1", port=port, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 30

@@ -12,7 +12,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Visit, follow
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser test_acceptance")]
 
@@ -83,13 +83,14 @@ def test_keys_tell_themselves_and_go_to_the_pages(site: str, visit: MakeVisit) -
     page.keyboard.press("Escape")
     expect(told).to_be_hidden()
     assert page.url == listed
-    page.locator("main .row-title").first.click()
-    expect(page).not_to_have_url(listed)
-    page.keyboard.press("u")
+    follow(page, "main .row-title")
+    with page.expect_navigation():
+        page.keyboard.press("u")
     expect(page).to_have_url(listed)
     for key, path in (("e", "/explore"), ("i", "/inbox"), ("s", "/substances")):
         page.keyboard.press("g")
-        page.keyboard.press(key)
+        with page.expect_navigation():
+            page.keyboard.press(key)
         expect(page).to_have_url(site + path)
     page.keyboard.press("e")  # without its g
     page.keyboard.press("/")
@@ -173,9 +174,9 @@ def test_the_explorer_keeps_its_filters_and_downloads_what_it_shows(site: str, v
     expect(form.get_by_label("Confirmed")).to_be_checked()
     page.get_by_role("link", name="Table", exact=True).click()
     rows = page.locator("#explore tbody tr")
+    expect(rows).to_have_count(36)
     shown = [[cell.split()[0] if cell.startswith("[") else cell for cell in row.locator("th, td").all_inner_texts()]
              for row in rows.all()]  # fmt: skip
-    assert len(shown) == 36
     assert sum(int(row[1]) for row in shown if row[1].isdigit()) > 0
     with page.expect_download() as got:
         page.get_by_role("link", name="Data (CSV)").click()

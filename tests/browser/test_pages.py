@@ -10,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import LINK, Visit
+from tests.browser.conftest import LINK, Visit, follow
 from tests.factories import PASSWORD
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser test_pages")]
@@ -30,8 +30,7 @@ def _goto(path: str) -> Callable[[Page, str], None]:
 def _follow(path: str, selector: str) -> Callable[[Page, str], None]:
     def go(page: Page, base: str) -> None:
         page.goto(base + path)
-        with page.expect_navigation():  # a click returns before the page it leads to is there
-            page.locator(selector).first.click()
+        follow(page, selector)
 
     return go
 
@@ -465,8 +464,7 @@ def test_a_retracted_alert_says_so_before_its_headline(site: str, visit: MakeVis
     seen = visit(site)
     page = seen.open()
     seen.sign_in(page, LAB)
-    page.goto(f"{site}/inbox?show=all")
-    page.locator("[data-open] >> text=by mistake").click()
+    PAGES["retracted alert"][1](page, site)
     above = page.evaluate(
         "(() => { const banner = document.querySelector('main .notice'); const title = document.querySelector('main h1');"
         " return Boolean(banner.compareDocumentPosition(title) & Node.DOCUMENT_POSITION_FOLLOWING)"
