@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from alembic import context
-from app.persistence import models
+from app.persistence import locks, models
 from app.persistence.base import Base, UtcDateTime
 from app.persistence.session import make_engine
 from app.settings import Settings
@@ -28,12 +28,11 @@ def render_item(kind: str, item: object, _autogen: object) -> str | bool:
 
 
 LOCK_TIMEOUT = "500ms"
-TURN = 0x6E70734D  # of PostgreSQL's advisory locks: one migrates at a time
 
 
 def give_way(connection: sa.Connection) -> None:
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
-    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({TURN})")
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({locks.MIGRATING})")
 
 
 engine = context.config.attributes.get("engine") or make_engine(Settings().resolved_database_url)

@@ -21,6 +21,7 @@ from alerts.errors import ChannelError
 log = logging.getLogger("nps.worker")
 
 LEASE_SECONDS = 60
+RENEW_SECONDS = 15.0  # how old a lease may be before whoever works on renews it
 LANE_LIMIT = 2
 CONCURRENCY = 50
 CONTENDED_SECONDS = 0.02
@@ -42,6 +43,21 @@ class TaskItem:
     crashes: int
     token: str
     probe: bool
+
+
+def keeper(task: TaskItem, renew: Callable[[TaskItem], bool]) -> Callable[[], bool]:
+    """What long work asks between its steps: whether the task is still its own. Renews the lease once that is old enough."""
+    renewed = time.monotonic()
+
+    def held() -> bool:
+        nonlocal renewed
+        if time.monotonic() - renewed > RENEW_SECONDS:
+            if not renew(task):
+                return False
+            renewed = time.monotonic()
+        return True
+
+    return held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

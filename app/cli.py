@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import getpass
 import json
 import os
+import shutil
 import sys
 import tempfile
 from datetime import UTC
@@ -102,7 +104,9 @@ def _serve(settings: Settings, *, host: str, port: int, workers: int, run_worker
     try:
         if workers > 1:
             # one folder in which the processes keep their counters, so that /metrics adds them up
-            os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="nps-metrics-"))
+            if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+                os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder = tempfile.mkdtemp(prefix="nps-metrics-")
+                atexit.register(shutil.rmtree, folder, ignore_errors=True)
             factory = "app.main:app_from_environment" if run_worker else "app.main:app_without_worker"
             uvicorn.run(factory, factory=True, workers=workers, **options)
         else:

@@ -24,7 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from alerts.channels.smtp import SmtpChannel
 from alerts.channels.webhook import WebhookChannel
 from alerts.errors import ChannelError
-from alerts.outbox import CONCURRENCY, DeliveryLoop, Handler, Result, TaskItem
+from alerts.outbox import CONCURRENCY, RENEW_SECONDS, DeliveryLoop, Handler, Result, TaskItem
 from alerts.retry import BreakerPolicy, RetryPolicy
 from app.context import AppContext
 from app.countries.lags import lags_handler
@@ -55,7 +55,6 @@ CLOCK_TOLERANCE_SECONDS = 30.0
 CLOCK_CHECK_SECONDS = 30.0
 LOCK_RETRY_SECONDS = 0.5
 FOLD_SECONDS = 2.0
-RENEW_SECONDS = 15.0
 
 
 class Worker:

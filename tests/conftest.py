@@ -14,7 +14,6 @@ import pytest
 from argon2 import PasswordHasher
 from fastapi import FastAPI
 from hypothesis import settings as hypothesis_settings
-from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from app.auth import accounts
@@ -24,7 +23,7 @@ from app.main import assemble, attach
 from app.persistence.models import Organisation
 from app.persistence.session import Database
 from app.settings import Settings
-from tests.databases import postgres_copy, ready
+from tests.databases import postgres_copy, ready, wipe
 
 hypothesis_settings.register_profile("suite", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("suite")
@@ -104,9 +103,7 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'nps.sqlite'}"
     address: str = request.getfixturevalue("postgres_address").replace("postgresql://", "postgresql+psycopg://", 1)
     database = Database(address)
-    with database.engine.begin() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
+    wipe(database)
     database.dispose()
     return address
 

@@ -5,6 +5,7 @@ tests/migrations runs the migrations themselves, on empty databases.
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import tempfile
 from functools import cache
@@ -20,7 +21,9 @@ TEMPLATE, COPY = "nps_template", "nps_test"
 
 @cache
 def _sqlite_template() -> Path:
-    path = Path(tempfile.mkdtemp(prefix="nps-template-")) / "template.sqlite"
+    folder = Path(tempfile.mkdtemp(prefix="nps-template-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = folder / "template.sqlite"
     database = Database(f"sqlite:///{path}")
     migrations.upgrade(database.engine)
     with database.engine.connect() as connection:
@@ -37,6 +40,19 @@ def ready(database: Database) -> None:
         shutil.copyfile(_sqlite_template(), path)
     else:
         migrations.upgrade(database.engine)
+
+
+def wipe(database: Database) -> None:
+    """Make a database what it was before its first migration."""
+    database.dispose()
+    path = database.engine.url.database
+    if database.is_sqlite:
+        for file in Path(path or "").parent.glob(f"{Path(path or '').name}*"):  # its log of writes too
+            file.unlink()
+        return
+    with database.engine.begin() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
 
 
 @cache

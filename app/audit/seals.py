@@ -15,6 +15,7 @@ from itertools import groupby
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.orm import Session
 
+from app.persistence import locks
 from app.persistence.models import AuditEntry, AuditSeal
 
 FIRST = "0" * 64  # what the first seal is chained to
@@ -22,7 +23,6 @@ FIRST = "0" * 64  # what the first seal is chained to
 SETTLED = timedelta(minutes=1)
 LATE = timedelta(minutes=15)
 DIGEST_KEPT = 16
-_LOCK = 0x6E70735F  # of PostgreSQL's advisory locks: one sealer at a time
 
 
 def entry_document(entry: AuditEntry) -> dict[str, object]:
@@ -61,7 +61,7 @@ def settled_before(now: datetime) -> datetime:
 def seal_due(session: Session, now: datetime) -> int:
     """Seal every settled minute that has entries; the number of seals made. Any number of sealers is harmless."""
     if session.get_bind().dialect.name == "postgresql":
-        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": locks.SEALING})
     last = session.scalar(select(AuditSeal).order_by(AuditSeal.seq.desc()).limit(1))
     query = select(AuditEntry).where(AuditEntry.at < settled_before(now)).order_by(AuditEntry.at, AuditEntry.id)
     sealed: set[str] = set()

@@ -6,7 +6,6 @@ import hashlib
 import logging
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,7 +13,7 @@ from typing import Any, BinaryIO
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from alerts.outbox import DONE, Result, TaskItem
+from alerts.outbox import DONE, Result, TaskItem, keeper
 from app.auth import accounts
 from app.auth.permissions import Principal
 from app.context import AppContext
@@ -31,7 +30,6 @@ from app.persistence.trail import Trace, tracing
 log = logging.getLogger("nps.imports")
 
 CHUNK = 1 << 20
-RENEW_SECONDS = 15.0
 ENDINGS = {"csv": ".csv", "xlsx": ".xlsx", "ndjson": ".ndjson", "sdf": ".sdf"}
 MODES = ("live", "historical", "replay")
 # a draft has a file and a proposed mapping, and waits for a person to read it
@@ -116,16 +114,13 @@ def import_handler(
 
     def handle(task: TaskItem) -> Result:
         job_id = str(task.payload["import"])
-        renewed = time.monotonic()
+        held = keeper(task, renew)
 
         def progress(_: int) -> None:
-            nonlocal renewed
             if stopping():
                 raise Interrupted("the service was stopped")
-            if time.monotonic() - renewed > RENEW_SECONDS:
-                if not renew(task):
-                    raise Interrupted("the lease was lost")
-                renewed = time.monotonic()
+            if not held():
+                raise Interrupted("the lease was lost")
 
         folder = Path(tempfile.mkdtemp(prefix="nps-import-"))
         try:

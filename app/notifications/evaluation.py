@@ -7,13 +7,12 @@ alert, which is updated as it grows.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy.orm import Session
 
-from alerts.outbox import DONE, Result, TaskItem
+from alerts.outbox import DONE, Result, TaskItem, keeper
 from alerts.statistics import SCAN_DAYS, Verdict, scan, verdict_of
 from alerts.triggers import capped
 from alerts.values import Level, Signal, SubstanceFacts
@@ -35,7 +34,6 @@ from app.notifications.signals import note_discoveries, note_evaluation
 from app.persistence.models import Substance
 from app.regions import region_of
 
-RENEW_SECONDS = 15.0
 NEW_COUNTRIES = 3
 CLUSTER_EVENTS = 3
 CONFIDENCE_ORDER = ("screening", "tentative", "probable", "confirmed")
@@ -44,19 +42,17 @@ CONFIDENCE_ORDER = ("screening", "tentative", "probable", "confirmed")
 def evaluate_handler(context: AppContext, renew: Callable[[TaskItem], bool]) -> Callable[[TaskItem], Result]:
     """The handler of the topic `evaluate`. Each series is a transaction of its own; evaluating twice changes nothing.
 
-    The lease is renewed every 15 s by `renew`; where it was lost, the new owner goes on.
+    The lease is renewed by `renew`; where it was lost, the new owner goes on.
     """
 
     def handle(task: TaskItem) -> Result:
         since, as_of = (datetime.fromisoformat(task.payload[name]) for name in ("since", "as_of"))
         with context.database.read() as session:
             pairs = pairs_received(session, since, as_of)
-        renewed = time.monotonic()
+        held = keeper(task, renew)
         for substance_id, country in pairs:
-            if time.monotonic() - renewed > RENEW_SECONDS:
-                if not renew(task):
-                    return Result(outcome="failed", error="the lease was lost")
-                renewed = time.monotonic()
+            if not held():
+                return Result(outcome="failed", error="the lease was lost")
             evaluate(context, substance_id, country, as_of)
         if task.key.startswith("daily:"):
             with context.database.write() as session:

@@ -24,14 +24,13 @@ from sqlalchemy import Integer, bindparam, exists, func, or_, select, text, upda
 from sqlalchemy.orm import Session
 
 from alerts.outbox import LANE_LIMIT, LEASE_SECONDS, TaskItem
-from app.persistence.listener import PRESENCE_LOCKS
+from app.persistence import locks
 from app.persistence.models import Subscription, Task
 from app.persistence.session import Database
 from app.persistence.tasks import BATCH, IN_TURN, TASK
 
 log = logging.getLogger("nps.worker")
 
-LANE_LOCKS = 0x4E5053  # the space of this service's advisory locks on lanes
 QUARANTINE_AT = 3
 POISON_AT = 8
 LANE_LIMITS = {"publish": 1, "fanout": 4, "evaluate": 2, "import": 1, "curate": 1, "rescreen": 1}
@@ -151,7 +150,7 @@ class Claims:
             return
         self._asked = asked
         with self._database.read() as session:
-            told = {"marked": f"%{PRESENT}", "mine": owner + PRESENT, "space": PRESENCE_LOCKS}
+            told = {"marked": f"%{PRESENT}", "mine": owner + PRESENT, "space": locks.WORKERS}
             absent = set(session.connection().scalars(_ABSENT, told))
         self._absent = {name: self._absent.get(name, asked) for name in absent}
         dead = [name for name, since in self._absent.items() if asked - since >= GONE_SECONDS]
@@ -186,7 +185,7 @@ class Claims:
         if self._database.is_sqlite or not picked:
             return list(picked)
         lanes = sorted(set(picked.values()))
-        mine = set(connection.scalars(_LOCK_LANES, {"lanes": lanes, "space": LANE_LOCKS}))
+        mine = set(connection.scalars(_LOCK_LANES, {"lanes": lanes, "space": locks.LANES}))
         self.contended = len(mine) < len(lanes)
         # counted again under the locks: another may have claimed in a lane since
         room = {lane: _limit(lane) for lane in mine}

@@ -13,10 +13,11 @@ from typing import LiteralString
 import psycopg
 from sqlalchemy import make_url
 
+from app.persistence import locks
+
 log = logging.getLogger("nps.worker")
 
 CHANNEL = "nps_task"  # a trigger on the table notifies it, see migration 0014
-PRESENCE_LOCKS = 0x4E5054  # the space of this service's advisory locks on workers
 LOOK_SECONDS = 1.0
 AGAIN_SECONDS = 1.0  # well under `claims.GONE_SECONDS`, after which a worker without its lock counts as dead
 GLANCE_SECONDS = 0.02
@@ -76,7 +77,7 @@ class Listener:
             self._over.wait(AGAIN_SECONDS)
 
     def _says(self, connection: psycopg.Connection, question: LiteralString) -> bool:
-        row = connection.execute(question, (PRESENCE_LOCKS, self._name)).fetchone()
+        row = connection.execute(question, (locks.WORKERS, self._name)).fetchone()
         return row is not None and bool(row[0])
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, bindparam, text
 
-from app.persistence import migrations
+from app.persistence import locks, migrations
 from app.persistence.models import (
     ClassCell,
     CountryMonth,
@@ -30,7 +30,6 @@ from app.persistence.models import (
 from app.persistence.models.rollups import KEY, OPEN_LABELS
 from app.persistence.session import Database
 
-FOLD_LOCK = 0x6E707301  # of PostgreSQL's advisory locks: one folds at a time
 _OPEN = "NOT test AND tlp <> 'RED'"
 _PARENTS = f"{_OPEN} AND relation = 'parent'"
 _SHOWN = f"{_PARENTS} AND confidence IN ('confirmed', 'probable')"
@@ -162,7 +161,7 @@ def fold(connection: Connection) -> int:
     it may keep counts that this one does not know, and folds by itself. Cells that come to zero stay, and count for nothing.
     """
     if connection.dialect.name == "postgresql" and not connection.scalar(
-        text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": FOLD_LOCK}
+        text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": locks.FOLDING}
     ):
         return 0
     if migrations.current_of(connection) != migrations.head():

@@ -120,11 +120,10 @@ def write(folder: Path) -> Path:
 def compare(before: Path, after: Path) -> str:
     """Two runs side by side, with the second over the first."""
     old, new = (json.loads(path.read_text()) for path in (before, after))
-    known = {(f["bench"], f["name"]): f["value"] for f in old["figures"]}
+    earlier, later = ({(f["bench"], f["name"]): f["value"] for f in run["figures"]} for run in (old, new))
     lines = [f"| bench | figure | {old['commit']} | {new['commit']} | ratio |", "| --- | --- | --- | --- | --- |"]
-    for found in new["figures"]:
-        earlier = known.get((found["bench"], found["name"]))
-        ratio = f"{found['value'] / earlier:.2f}" if earlier else "-"
-        shown = number(earlier) if earlier is not None else "-"
-        lines.append(f"| {found['bench']} | {found['name']} | {shown} | {number(found['value'])} | {ratio} |")
+    for bench, name in {**later, **earlier}:  # those that only the first has come last
+        a, b = earlier.get((bench, name)), later.get((bench, name))
+        shown = ["-" if value is None else number(value) for value in (a, b)]
+        lines.append(f"| {bench} | {name} | {' | '.join(shown)} | {f'{b / a:.2f}' if a and b is not None else '-'} |")
     return "\n".join(lines)

@@ -34,6 +34,7 @@ from app.persistence.session import Database
 from app.settings import Settings
 from chem.names import NameTable
 from tests.bench.figures import figure, growth
+from tests.databases import wipe
 
 ROWS = int(os.environ.get("NPS_BENCH_ROWS", "100000"))
 STRUCTURES = 1_000
@@ -85,16 +86,8 @@ def made(server: str, names: Iterable[str]) -> dict[str, str]:
 
 def empty(url: str) -> Database:
     """The database of this address, new and at the newest migration."""
-    if url.startswith("sqlite"):
-        for path in Path(url.removeprefix("sqlite:///")).parent.glob("bench.sqlite*"):
-            path.unlink()
-    else:
-        server = Database(url)
-        with server.engine.begin() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
-        server.dispose()
     database = Database(url)
+    wipe(database)
     migrations.upgrade(database.engine)
     return database
 

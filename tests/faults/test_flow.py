@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from sqlalchemy import func, insert, make_url, select, text
+from sqlalchemy import func, insert, select, text
 
 from app.operations.backup import write_backup
 from app.operations.restore import restore
@@ -20,6 +20,7 @@ from app.persistence.session import Database
 from app.persistence.tasks import task_values
 from app.scheduler import Scheduler
 from app.worker import Worker
+from tests.databases import wipe
 from tests.faults.node import context_of
 from tests.faults.parts import (
     ROOT,
@@ -259,15 +260,3 @@ def test_a_database_of_an_hour_ago_sends_again_under_the_same_ids(
     with scene.database.read() as session:
         assert session.scalar(select(func.count()).select_from(Report)) == 1
         assert session.scalar(select(func.count()).select_from(Subscription)) == 1
-
-
-def wipe(database: Database) -> None:
-    """The database as it was before its first migration."""
-    database.dispose()
-    if database.is_sqlite:
-        for path in Path(make_url(database.url).database or "").parent.glob("nps.sqlite*"):
-            path.unlink()
-        return
-    with database.engine.begin() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))

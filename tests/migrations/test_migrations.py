@@ -19,6 +19,7 @@ from alembic import command
 from app.persistence import migrations, models
 from app.persistence.base import Base
 from app.persistence.session import Database
+from tests.databases import wipe
 
 DESCENDING = "ix_task_due"  # alembic cannot compare an index with a falling column on SQLite
 
@@ -48,9 +49,7 @@ def test_upgrade_gives_the_tables_of_the_models(empty_database_url: str) -> None
 def behind(postgres_address: str) -> Iterator[Database]:
     """A PostgreSQL database some migrations behind the newest."""
     database = Database(postgres_address.replace("postgresql://", "postgresql+psycopg://", 1))
-    with database.engine.begin() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
+    wipe(database)
     config = migrations._config()
     config.attributes["engine"] = database.engine
     command.upgrade(config, "0010_dossiers")

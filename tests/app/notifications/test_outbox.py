@@ -16,7 +16,7 @@ from sqlalchemy import event, insert, select, text, update
 from alerts.outbox import DONE, DeliveryLoop, Ended, Result, TaskItem
 from alerts.retry import RetryPolicy
 from app.auth import accounts
-from app.persistence import claims, listener
+from app.persistence import claims, listener, locks
 from app.persistence.listener import Listener, Watcher
 from app.persistence.models import Attempt, Subscription, Task
 from app.persistence.outbox import SqlOutbox
@@ -551,9 +551,9 @@ def test_a_worker_takes_its_lock_again_where_it_was_lost(postgres_database: Data
         "AND pid <> pg_backend_pid()"
     )
     with postgres_database.engine.connect() as connection:
-        assert not connection.scalar(free, {"space": listener.PRESENCE_LOCKS})
-        assert connection.scalar(end, {"space": listener.PRESENCE_LOCKS})
+        assert not connection.scalar(free, {"space": locks.WORKERS})
+        assert connection.scalar(end, {"space": locks.WORKERS})
         wait_until(lambda: not found.present, 10, every=0.01)
         wait_until(lambda: found.present, 10, every=0.01)
-        assert not connection.scalar(free, {"space": listener.PRESENCE_LOCKS})
+        assert not connection.scalar(free, {"space": locks.WORKERS})
     found.stop()
