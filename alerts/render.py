@@ -37,6 +37,11 @@ _CONTROL_LONG = {
     "not_controlled": "No match in what is covered: the UN conventions and the instruments on file of the country.",
     "unresolved": "Whether it is controlled has not been assessed, as no structure is known.",
 }
+_CONTROL_UN = _CONTROL_LONG | {
+    "controlled": "The substance is controlled under the UN conventions.",
+    "possibly_controlled": "The substance is possibly controlled under the UN conventions: what would decide is on its page.",
+    "not_controlled": "No match in the UN conventions; the law of single countries stands on its page.",
+}
 _EVENT = {
     "death": "a death",
     "life_threatening": "a life-threatening harm event",
@@ -143,14 +148,18 @@ def texts_of(signal: Signal, *, count: int = 1) -> Texts:
     return Texts(headline=headline, short=short, summary=summary, full=full, instruction=instruction)
 
 
-def manual_texts(headline: str, short: str | None, summary: str, full: str | None, instruction: str | None, status: str) -> Texts:
-    """The words of a person's notice. `short` and `summary` also say whether the substance is controlled."""
+def manual_texts(
+    headline: str, short: str | None, summary: str, full: str | None, instruction: str | None, status: str, *, place: bool
+) -> Texts:
+    """The words of a person's notice. `short` and `summary` also say whether the substance is controlled: in the country of the
+    notice where it has one (`place`), else under the UN conventions.
+    """
     control = "" if status == "unresolved" else f" {_CONTROL[status]}"
     line = one_line(short or headline, SHORT_LIMIT - len(control)).rstrip(".")
     return Texts(
         headline=one_line(headline, HEADLINE_LIMIT),
         short=f"{line}.{control}" if control else one_line(short or headline, SHORT_LIMIT),
-        summary=f"{paragraphs(summary)} {_CONTROL_LONG[status]}" if control else paragraphs(summary),
+        summary=f"{paragraphs(summary)} {(_CONTROL_LONG if place else _CONTROL_UN)[status]}" if control else paragraphs(summary),
         full=paragraphs(full or summary),
         instruction=paragraphs(instruction or "Read, and pass on as the label allows."),
     )

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from chem.values import Identity, Remark, Stereo
+from chem.values import Certainty, Identity, LegalStatus, Remark, Stereo
 
 _TUPLES = frozenset({"removed", "isotopes"})
+
+
+def status_with(legal_status: str, matches: Iterable[Mapping[str, Any]], instruments: Container[str]) -> str:
+    """The graver of a status and of what matches, read from their JSON, give over further instruments: as `verdicts.status_of`.
+
+    For a status over the UN conventions that is asked about in a country whose instruments are given.
+    """
+    certainties = {match["certainty"] for match in matches if match["captured"] and match["instrument"] in instruments}
+    if legal_status == LegalStatus.CONTROLLED or Certainty.CERTAIN in certainties:
+        return LegalStatus.CONTROLLED.value
+    return LegalStatus.POSSIBLY_CONTROLLED.value if certainties else legal_status
 
 
 def identity_from_json(data: Mapping[str, Any]) -> Identity:

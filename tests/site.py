@@ -25,7 +25,7 @@ from app.settings import Settings
 from app.web.wiring import install
 from chem.engine import Engine
 from chem.errors import StructureProblem
-from chem.values import Coverage, Structure
+from chem.values import INSTRUMENTS_OF_COUNTRY, Coverage, Structure
 from tests.databases import ready
 from tests.factories import NOW, PASSWORD, World, match
 
@@ -43,6 +43,9 @@ class FakeChemistry:
     @cached_property
     def engine(self) -> Engine:
         return Engine.load()
+
+    def home_of(self, country: str | None) -> tuple[str, ...]:
+        return INSTRUMENTS_OF_COUNTRY.get(country or "", ())
 
     def identify(self, structure: Structure) -> Identified:
         return Identified(self.engine.identify(structure), None, "")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from app.sharing.rows import readable_cases, readable_detections
 from app.statements.service import current, readable
 from app.substances.changes import first_month_of
 from app.substances.queries import LaboratoryYears, MonthPoint, MonthSeries, months_back
+from chem.stored import status_with
 
 MONTHS = 24
 MOST = 15
@@ -57,20 +58,25 @@ class Country:
     gaps: tuple[str, ...]
 
 
-def country_of(session: Session, reader: Principal, code: str, *, now: datetime) -> Country:
-    """Twelve queries at most, whatever the number of rows."""
+def country_of(session: Session, reader: Principal, code: str, *, home: Sequence[str], now: datetime) -> Country:
+    """Thirteen queries at most, whatever the number of rows. `home` are the instruments of the country: the status of a substance
+    is over them and the UN conventions.
+    """
     months = months_back(now, MONTHS)
     cells = session.execute(
         counts(reader, ("month", "confidence", "org_id"), Cut(countries=(code,), months=(months[0], months[-1])))
     ).all()
     found = _substances(session, reader, code, months)
     laboratories = _laboratories(session, reader, code, now)
+    most = sorted((f for f in found if f.detections), key=lambda f: (-f.detections, f.name))[:MOST]
+    new = sorted((f for f in found if f.first_month >= months[-12]), key=lambda f: (f.first_month, f.name), reverse=True)[:MOST]
+    shown = select(Substance.id, Substance.matches).where(Substance.id.in_({f.id for f in (*most, *new)}))
+    matches: dict[str, list[Any]] = dict(session.execute(shown).all())
+    most, new = ([replace(f, status=status_with(f.status, matches[f.id], home)) for f in rows] for rows in (most, new))
     return Country(
         series=_series(cells, months),
-        most=tuple(sorted((f for f in found if f.detections), key=lambda f: (-f.detections, f.name))[:MOST]),
-        new=tuple(
-            sorted((f for f in found if f.first_month >= months[-12]), key=lambda f: (f.first_month, f.name), reverse=True)[:MOST]
-        ),
+        most=tuple(most),
+        new=tuple(new),
         laboratories=laboratories,
         gaps=tuple(_gaps(session, reader, code, cells, months, laboratories)),
     )

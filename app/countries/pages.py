@@ -70,7 +70,7 @@ def country(request: Request, context: Context, viewer: Reader, country: str) ->
     code = _code(country)
     now = context.now()
     with context.database.read() as session:
-        found = country_of(session, viewer.principal, code, now=now)
+        found = country_of(session, viewer.principal, code, home=context.chemistry.home_of(code), now=now)
         alerts = alerts_for(session, viewer.principal, now=now, country=code, limit=ALERTS)
         lags, _ = lags_of(session, viewer.principal, code)
         frame = build_frame(

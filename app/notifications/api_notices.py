@@ -29,7 +29,7 @@ def issue_notice(
     Analysts write of any country or of none, authorities of their own. The same notice again answers 409 with its alert.
     """
     with context.database.write() as session:
-        alert = notices.issue(session, principal, wish, context.now())
+        alert = notices.issue(session, principal, wish, context.now(), home=context.chemistry.home_of(wish.country))
         alert_id = alert.id
     context.wake_worker()
     with context.database.read() as session:
@@ -76,7 +76,9 @@ def record_measure(
 ) -> dict[str, Any]:
     """Record what your authority decided for its country. A control raises `control_change`, whose id is in `raised`."""
     with context.database.write() as session:
-        measure, raised = notices.record_measure(session, principal, wish, context.now())
+        measure, raised = notices.record_measure(
+            session, principal, wish, context.now(), home=context.chemistry.home_of(principal.country)
+        )
         (answer,) = notices.measure_documents(session, principal, [(measure, principal.org_name)])
     context.wake_worker()
     return answer | {"raised": raised}

@@ -33,9 +33,11 @@ from app.notifications.series import (
 from app.notifications.signals import note_discoveries, note_evaluation
 from app.persistence.models import Substance
 from app.regions import region_of
+from chem.stored import status_with
 
 NEW_COUNTRIES = 3
 CLUSTER_EVENTS = 3
+HomeOf = Callable[[str | None], Sequence[str]]  # the instruments of a country
 CONFIDENCE_ORDER = ("screening", "tentative", "probable", "confirmed")
 
 
@@ -64,14 +66,15 @@ def evaluate_handler(context: AppContext, renew: Callable[[TaskItem], bool]) -> 
 
 def evaluate(context: AppContext, substance_id: str, country: str, as_of: datetime) -> list[str]:
     """Run the three rules on one substance and country as of a moment; the ids of alerts raised or updated."""
+    home_of = context.chemistry.home_of
     with context.database.read() as session:
         substance = session.get_one(Substance, substance_id)
         series = weekly(session, substance, country, as_of)
         verdict = verdict_of(series.counts, class_mean=series.class_mean, tests=series.tests)
         found = [
-            *_spike(series, verdict, substance, country, as_of),
-            *_clusters(session, substance, country, as_of),
-            *_spread(session, substance, as_of),
+            *_spike(series, verdict, substance, country, as_of, home_of),
+            *_clusters(session, substance, country, as_of, home_of),
+            *_spread(session, substance, as_of, home_of),
         ]
     with context.database.write() as session:
         note_evaluation(session, substance_id, country, as_of, series, verdict)
@@ -99,8 +102,11 @@ def _signal(
     evidence: Sequence[Finding],
     country: str,
     as_of: datetime,
+    home_of: HomeOf,
 ) -> Signal:
+    """The signal. Its texts speak of the law of its country beside the UN conventions, and so does its status."""
     confidence, laboratories = _best(evidence)
+    status = status_with(substance.legal_status, substance.matches, home_of(country))
     return Signal(
         type=kind,
         rule=f"{kind}/1",
@@ -113,13 +119,13 @@ def _signal(
             name=substance.name,
             chemical_group=substance.chemical_group,
             effect_group=substance.effect_group,
-            controlled=substance.legal_status == "controlled",
-            legal_status=substance.legal_status,
+            controlled=status == "controlled",
+            legal_status=status,
             inchikey=substance.inchikey,
             alertable=not substance.ordinary,
             harmful_adulterant=substance.harmful_adulterant,
         ),
-        controlled=substance.legal_status == "controlled",
+        controlled=status == "controlled",
         confidence=confidence,
         country=country,
         region=region_of(country),
@@ -131,7 +137,7 @@ def _signal(
 Found = tuple[Signal, Sequence[Finding]]
 
 
-def _spike(series: Weekly, verdict: Verdict, substance: Substance, country: str, as_of: datetime) -> list[Found]:
+def _spike(series: Weekly, verdict: Verdict, substance: Substance, country: str, as_of: datetime, home_of: HomeOf) -> list[Found]:
     """At least 3 findings in 4 weeks from 2 laboratories, or from 1 where no more than one reports; then at most level 2."""
     if sum(series.counts[-4:]) < 3 or (series.laboratories < 2 and series.reporting_laboratories > 1):
         return []
@@ -147,10 +153,11 @@ def _spike(series: Weekly, verdict: Verdict, substance: Substance, country: str,
         "adjusted_for_tests": series.tests is not None,
     }
     key = f"{substance.id}:{country}:{monday(as_of).isoformat()}"
-    return [(_signal(substance, "spike", key, Level.ADVISORY, numbers, series.recent, country, as_of), series.recent)]
+    signal = _signal(substance, "spike", key, Level.ADVISORY, numbers, series.recent, country, as_of, home_of)
+    return [(signal, series.recent)]
 
 
-def _clusters(session: Session, substance: Substance, country: str, as_of: datetime) -> list[Found]:
+def _clusters(session: Session, substance: Substance, country: str, as_of: datetime, home_of: HomeOf) -> list[Found]:
     """Three or more grave events in one subdivision, else in the country, within 30 days, that chance would give once a year or
     less, or that share a product.
     """
@@ -184,7 +191,7 @@ def _clusters(session: Session, substance: Substance, country: str, as_of: datet
             numbers["shared_product"] = True
         level = Level.URGENT if deaths >= 2 else Level.ALERT
         key = f"{substance.id}:{area or country}:{inside[0].day}"
-        found.append((_signal(substance, "cluster", key, level, numbers, inside, country, as_of), inside))
+        found.append((_signal(substance, "cluster", key, level, numbers, inside, country, as_of, home_of), inside))
     return found
 
 
@@ -198,7 +205,7 @@ def _of_one_product(events: Sequence[Finding]) -> list[Finding]:
     return most if len({event.case_id for event in most}) >= CLUSTER_EVENTS else []
 
 
-def _spread(session: Session, substance: Substance, as_of: datetime) -> list[Found]:
+def _spread(session: Session, substance: Substance, as_of: datetime, home_of: HomeOf) -> list[Found]:
     """The third new country in 90 days; level 3 with a death in which the substance had a causal role."""
     fresh = new_countries(session, substance, as_of)
     if len(fresh) < NEW_COUNTRIES:
@@ -209,4 +216,4 @@ def _spread(session: Session, substance: Substance, as_of: datetime) -> list[Fou
     evidence = [finding for _, finding in fresh]
     level = Level.ALERT if death else Level.ADVISORY
     key = f"{substance.id}:{evidence[0].received_at:%Y-%m-%d}"
-    return [(_signal(substance, "rapid_spread", key, level, numbers, evidence, fresh[-1][0], as_of), evidence)]
+    return [(_signal(substance, "rapid_spread", key, level, numbers, evidence, fresh[-1][0], as_of, home_of), evidence)]

@@ -174,7 +174,9 @@ def record(request: Request, context: Context, viewer: Authority, form: Annotate
             if values["substance"]:
                 sent["substance"] = _substance(session, viewer.principal, values["substance"])
             wish = MeasureIn.model_validate(sent)
-            notices.record_measure(session, viewer.principal, wish, context.now())
+            notices.record_measure(
+                session, viewer.principal, wish, context.now(), home=context.chemistry.home_of(viewer.principal.country)
+            )
     except ValidationError as error:
         faults = from_validation(error.errors()).errors
         return _new(request, context, viewer, values, tuple(_issue(fault.pointer, fault.detail) for fault in faults))

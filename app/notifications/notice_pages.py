@@ -164,7 +164,9 @@ def write(request: Request, context: Context, viewer: Writer, form: Annotated[Fo
             wish = NoticeIn.model_validate(sent | ({"substance": substance.id} if substance is not None else {}))
             if form.get("step") != "issue":
                 return _page(request, context, viewer, values, found=recipients(session, viewer.principal, wish, substance))
-            alert_id = notices.issue(session, viewer.principal, wish, context.now()).id
+            alert_id = notices.issue(
+                session, viewer.principal, wish, context.now(), home=context.chemistry.home_of(wish.country)
+            ).id
     except ValidationError as error:
         faults = from_validation(error.errors()).errors
         return _page(request, context, viewer, values, tuple(_issue(fault) for fault in faults))

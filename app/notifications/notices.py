@@ -22,13 +22,15 @@ from app.persistence.models import Alert, AlertKey, Measure, Organisation, Repor
 from app.persistence.tasks import insert_once
 from app.problems import FieldError, Problem
 from app.regions import region_of
+from chem.stored import status_with
 
 CONTROLLING = frozenset({"provisional_control", "permanent_control"})
 
 
-def issue(session: Session, principal: Principal, wish: NoticeIn, now: datetime) -> Alert:
+def issue(session: Session, principal: Principal, wish: NoticeIn, now: datetime, *, home: Sequence[str]) -> Alert:
     """Store a manual notice, let out by the release policy. An authority writes of its own country alone.
 
+    `home` are the instruments of the notice's country, whose law counts for it beside the UN conventions.
     Raises Problem `forbidden`, `validation`, and `conflict` where the same notice was issued before.
     """
     if principal.role is Role.AUTHORITY and wish.country != principal.country:
@@ -40,7 +42,7 @@ def issue(session: Session, principal: Principal, wish: NoticeIn, now: datetime)
     else:
         text = "\n".join((wish.headline, wish.summary, wish.full or "", wish.country or ""))
         key = f"{wish.type}:{subject}:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
-    status = control_of_status(substance.legal_status if substance is not None else None)
+    status = control_of_status(_status(substance, home))
     draft = Draft(
         msg_type="Alert",
         audience=RELEASE.release(wish.level, needs_approval=False).audience,
@@ -48,11 +50,13 @@ def issue(session: Session, principal: Principal, wish: NoticeIn, now: datetime)
         reviewed=principal.role is Role.ANALYST and RELEASE.release(wish.level, needs_approval=False).approvals == 0,
         state="issued",
         tlp=wish.tlp,
-        texts=manual_texts(wish.headline, wish.short, wish.summary, wish.full, wish.instruction, status),
+        texts=manual_texts(
+            wish.headline, wish.short, wish.summary, wish.full, wish.instruction, status, place=wish.country is not None
+        ),
         numbers={"written_by": principal.role.value},
         countries=[wish.country] if wish.country else [],
     )
-    alert = _store(session, principal, wish.type, key, draft, substance, wish.country, now)
+    alert = _store(session, principal, wish.type, key, draft, substance, wish.country, now, home)
     if alert is None:
         taken = session.scalar(select(Alert.id).where(Alert.dedupe_key == _own_key(principal, key)))
         raise Problem("conflict", f"The same notice was issued before, as alert {taken}.", alert=taken)
@@ -90,6 +94,11 @@ def note_import(session: Session, principal: Principal, job_id: str, now: dateti
     return alert.id if alert is not None else None
 
 
+def _status(substance: Substance | None, home: Sequence[str]) -> str | None:
+    """The legal status over the UN conventions and these instruments; None without a substance."""
+    return status_with(substance.legal_status, substance.matches, home) if substance is not None else None
+
+
 def _own_key(principal: Principal, key: str) -> str:
     return f"test:{principal.org_id}:{key}" if principal.test else key
 
@@ -103,6 +112,7 @@ def _store(
     substance: Substance | None,
     country: str | None,
     now: datetime,
+    home: Sequence[str] = (),
 ) -> Alert | None:
     """The alert of a person's notice; None where its key is taken."""
     alert_id, key = new_id(), _own_key(principal, key)
@@ -119,7 +129,7 @@ def _store(
         "tlp": draft.tlp,
         "state": draft.state,
         "reviewed": draft.reviewed,
-        "controlled": substance is not None and substance.legal_status == "controlled",
+        "controlled": _status(substance, home) == "controlled",
         "revision": 1,
         "org_id": principal.org_id,
         "test": principal.test,
@@ -150,9 +160,12 @@ def _substance(session: Session, substance_id: str | None) -> Substance | None:
 # measures
 
 
-def record_measure(session: Session, principal: Principal, wish: MeasureIn, now: datetime) -> tuple[Measure, str | None]:
+def record_measure(
+    session: Session, principal: Principal, wish: MeasureIn, now: datetime, *, home: Sequence[str]
+) -> tuple[Measure, str | None]:
     """Store what this authority decided for its country, and raise `control_change` where it controls a substance.
 
+    `home` are the instruments of the country.
     Gives the measure and the id of the alert raised, None where there is none. Raises Problem `validation` and `not-found`.
     """
     if wish.substance is None and wish.alert is None:
@@ -195,7 +208,7 @@ def record_measure(session: Session, principal: Principal, wish: MeasureIn, now:
         countries=[principal.country],
     )
     key = f"control_change:{substance.id}:{principal.country}-{wish.kind}:{begins.isoformat()}"
-    alert = _store(session, principal, "control_change", key, draft, substance, principal.country, now)
+    alert = _store(session, principal, "control_change", key, draft, substance, principal.country, now, home)
     return measure, alert.id if alert is not None else None
 
 

@@ -152,7 +152,7 @@ def _audit(database: Database, now: datetime) -> Iterator[Finding]:
         )  # fmt: skip
     behind = now - newest > LATE and (sealed is None or sealed < f"{newest:%Y-%m-%dT%H:%M}")
     yield Finding(
-        what="seals", said=f"the last minute sealed is {sealed or 'none'}",
+        what="seals", said=f"sealed up to {sealed} UTC" if sealed else "no minute is sealed yet",
         mend="no worker runs, so nothing is sealed: start nps serve or nps worker" if behind else None,
     )  # fmt: skip
 

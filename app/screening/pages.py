@@ -17,6 +17,7 @@ from app.auth.sessions import Viewer, requires_form, requires_viewer
 from app.context import Context
 from app.screening.inputs import Item, read_items
 from app.screening.service import Screened, Wish, certify, screen
+from app.web import words
 from app.web.frame import build_frame
 from app.web.templating import Page
 
@@ -39,6 +40,7 @@ class Row:
     name: str
     shown: str
     status: str
+    national: words.National | None
     problem: str | None
     reasons: tuple[str, ...]
     nearest: str
@@ -89,11 +91,13 @@ def _row(record: dict[str, Any]) -> Row:
     error = record.get("error")
     matches = record.get("matches", [])
     nearest = record.get("analogues", [])[:1]
+    status = "unresolved" if error else record["legal_status"]
     return Row(
         number=record["index"] + 1,
         name=record.get("name", ""),
         shown=record["input"] if len(record["input"]) <= 120 else record["input"][:120] + "…",
-        status="unresolved" if error else record["legal_status"],
+        status=status,
+        national=words.national_of(status, record.get("status_by_instrument", {})),
         problem=error["detail"] if error else None,
         reasons=tuple(f"{m['instrument']}: {m['explanation']}" for m in matches if m["captured"]),
         nearest=f"{nearest[0]['entry']}, {nearest[0]['similarity']:.2f}" if nearest else "",
@@ -103,8 +107,12 @@ def _row(record: dict[str, Any]) -> Row:
 def _summary(rows: tuple[Row, ...]) -> str:
     controlled = sum(row.status == "controlled" for row in rows)
     possible = sum(row.status == "possibly_controlled" for row in rows)
+    beyond = sum(row.status == "not_controlled" and row.national is not None for row in rows)
     errors = sum(row.problem is not None for row in rows)
-    return f"{len(rows):,} structures: {controlled:,} controlled, {possible:,} possibly controlled, {errors:,} without an answer"
+    return (
+        f"{len(rows):,} structures: {controlled:,} controlled under the UN conventions, {possible:,} possibly, "
+        f"{beyond:,} by the law of single countries alone, certainly or possibly, {errors:,} without an answer"
+    )
 
 
 @router.get("/screening")

@@ -27,10 +27,11 @@ from app.screening.resume import Checkpoint
 from app.screening.writers import Writer, open_writer, rendered
 from chem.engine import Engine
 from chem.errors import StructureError, StructureProblem
-from chem.values import Structure, StructureFormat, to_json
+from chem.values import UN_INSTRUMENTS, Structure, StructureFormat, to_json
 
 CHUNK = 50  # inputs handed to a worker at once; at most two chunks a worker wait
 CHECKPOINT_S = 1.0
+GRAVER = {"not_controlled": ("controlled", "possibly_controlled"), "possibly_controlled": ("controlled",)}  # gravest first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,7 @@ class ScreenOptions:
 
 @dataclass(slots=True, kw_only=True)
 class Outcome:
-    """What a run did. `counts` has legal statuses, and `error:<code>` for what has none."""
+    """What a run did. `counts` are by `kind_of`."""
 
     as_of: date
     engine_version: str
@@ -116,8 +117,17 @@ def finished(found: dict[str, Any], out: str) -> tuple[str, Any]:
 
 
 def kind_of(found: dict[str, Any]) -> str:
-    """The legal status of a record, or `error:<code>`."""
-    kind: str = f"error:{found['error']['code']}" if found["status"] == "error" else found["legal_status"]
+    """The legal status of a record, or `error:<code>`.
+
+    The status is over the UN conventions; where another instrument goes beyond it, that one's follows behind a slash.
+    """
+    if found["status"] == "error":
+        return f"error:{found['error']['code']}"
+    kind: str = found["legal_status"]
+    others = {status for name, status in found["status_by_instrument"].items() if name not in UN_INSTRUMENTS}
+    for graver in GRAVER.get(kind, ()):
+        if graver in others:
+            return f"{kind}/{graver}"
     return kind
 
 

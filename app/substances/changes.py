@@ -16,6 +16,7 @@ from app.sharing.counts import LAST_MONTH, Cut, cells_of, counts, not_folded
 from app.sharing.masking import MASKED, SHOWN_CONFIDENCES, Cell, counted, masked_cell, masks_detections
 from app.sharing.rows import more_cells, open_level, readable_detections
 from app.substances.queries import existing_substances, months_back, unpublished
+from app.web import words
 
 ENOUGH = 24
 
@@ -28,6 +29,7 @@ class NewSubstance:
     name: str
     chemical_group: str
     legal_status: str
+    national: words.National | None
     first_month: str
     detections: Cell
     countries: Cell
@@ -150,6 +152,7 @@ def newest_substances(session: Session, principal: Principal | None, *, now: dat
                 name=substance.name,
                 chemical_group=substance.chemical_group,
                 legal_status=substance.legal_status,
+                national=words.national(substance.legal_status, substance.matches),
                 first_month=month,
                 detections=cell,
                 countries=cell if cell.n is None else counted(places[substance.id]),

@@ -39,11 +39,14 @@ def coverage_sentence(substance: SubstanceDetail, coverage: tuple[Coverage, ...]
     """What "no match" rests on: the instruments compared, and what of them is not in the data."""
     if substance.legal_status != "not_controlled":
         return None
-    un = [item for item in coverage if item.instrument in UN_INSTRUMENTS]
-    gaps = [text for item in un for text in item.not_coded]
+    beyond = words.national(substance.legal_status, substance.matches) is not None
+    compared = [item for item in coverage if item.instrument in UN_INSTRUMENTS or not beyond]
+    gaps = [text for item in compared for text in item.not_coded]
     shown = "; ".join(gaps[:2]) + (f"; and {len(gaps) - 2} more below" if len(gaps) > 2 else "")
     missing = f" Not covered: {shown}." if gaps else ""
-    return f"No match in what is covered: {words.count(len(un), 'instrument', 'instruments')}, editions of {day(today)}.{missing}"
+    where = "the UN conventions" if beyond else "what is covered"
+    number = words.count(len(compared), "instrument", "instruments")
+    return f"No match in {where}: {number}, editions of {day(today)}.{missing}"
 
 
 def national_provisions(substance: SubstanceDetail) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from app.chemistry import Shipped
 from app.intake.queries import un_status
 from app.persistence.models import Substance
 from app.substances.queries import existing_substances
+from app.web import words
 
 # masses of the ions that are added or taken away, in u: atoms of NIST's atomic weights and isotopic compositions
 # (1H 1.00782503223, 23Na 22.9897692820) less or plus the electron of CODATA 2018 (5.48579909065e-4)
@@ -36,6 +37,7 @@ class Suspect:
     smiles: str
     chemical_group: str
     legal_status: str
+    national: words.National | None = None  # what goes beyond that status
     adduct: str | None = None
     ppm: float | None = None
 
@@ -105,16 +107,18 @@ def _stored(row: Substance) -> Suspect:
     return Suspect(
         id=row.id, name=row.name, formula=row.formula or "", monoisotopic_mass=row.monoisotopic_mass or 0.0,
         inchikey=row.inchikey or "", smiles=row.smiles or "", chemical_group=row.chemical_group, legal_status=row.legal_status,
+        national=words.national(row.legal_status, row.matches),
     )  # fmt: skip
 
 
 def _of_shipped(item: Shipped) -> Suspect:
     identity = item.assessment.identity
     assert identity is not None
+    status = un_status(item.assessment).value
     return Suspect(
         id=None, name=item.named.name, formula=identity.formula, monoisotopic_mass=identity.monoisotopic_mass,
         inchikey=identity.parent_inchikey, smiles=identity.parent_smiles, chemical_group=item.chemical_group,
-        legal_status=un_status(item.assessment).value,
+        legal_status=status, national=words.national_of(status, item.assessment.status_by_instrument),
     )  # fmt: skip
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
+
+from app.web.places import country_name
+from chem.values import INSTRUMENTS_OF_COUNTRY, UN_INSTRUMENTS
 
 KEYS = (
     ("/", "Search a substance"),
@@ -258,18 +262,64 @@ def counting(matches: Iterable[Match]) -> list[Match]:
     return [match for match in matches if match["captured"]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class National:
+    """Where the law of single countries goes beyond a status over the UN conventions: country codes in order, for what is certain
+    and for what is possible. An instrument that belongs to no country known here stands by its own name.
+    """
+
+    controlled: tuple[str, ...]
+    possible: tuple[str, ...]
+
+    def __str__(self) -> str:
+        parts = (("controlled in ", self.controlled), ("possibly controlled in ", self.possible))
+        return "; ".join(text + ", ".join(country_name(code) for code in codes) for text, codes in parts if codes)
+
+
+_COUNTRY_OF = {instrument: country for country, instruments in INSTRUMENTS_OF_COUNTRY.items() for instrument in instruments}
+
+
+def national_of(legal_status: str, statuses: Mapping[str, str]) -> National | None:
+    """What statuses of instruments add to `legal_status`, which is over the UN conventions; None where that is nothing."""
+    found: dict[str, set[str]] = {"controlled": set(), "possibly_controlled": set()}
+    for code, status in statuses.items():
+        if code not in UN_INSTRUMENTS and status in found:
+            found[status].add(_COUNTRY_OF.get(code, code))
+    controlled = found["controlled"] if legal_status != "controlled" else set()
+    possible = found["possibly_controlled"] - controlled if legal_status == "not_controlled" else set()
+    if not controlled and not possible:
+        return None
+    return National(controlled=tuple(sorted(controlled)), possible=tuple(sorted(possible)))
+
+
+def national(legal_status: str, matches: Iterable[Match]) -> National | None:
+    """What a status over the UN conventions would pass over in silence; None where that is nothing."""
+    statuses: dict[str, str] = {}
+    for match in counting(matches):
+        if match["certainty"] == "certain":
+            statuses[match["instrument"]] = "controlled"
+        else:
+            statuses.setdefault(match["instrument"], "possibly_controlled")
+    return national_of(legal_status, statuses)
+
+
 def verdict(legal_status: str, matches: Iterable[Match], *, label: str = "") -> str:
-    """The status in a sentence with the provision and the reason. `label` is what an unresolved detection was called."""
+    """The status in a sentence with the provision and the reason. `label` is what an unresolved detection was called.
+
+    Where only matches of other laws than those of the status are left, it says in which countries they count.
+    """
     counted = counting(matches)
     certain = [match for match in counted if match["certainty"] == "certain"]
+    possible = [match for match in counted if match["certainty"] == "possible"]
+    beyond = national(legal_status, counted)
     match legal_status:
         case "controlled" if certain:
             return f"Controlled: {place(certain[0])}"
-        case "possibly_controlled" if counted:
-            reason = REASONS.get(counted[0]["reason"] or "", "not every condition can be decided")
-            return f"Possibly controlled: {place(counted[0])}; {reason}"
+        case "possibly_controlled" if possible:
+            reason = REASONS.get(possible[0]["reason"] or "", "not every condition can be decided")
+            return f"Possibly controlled: {place(possible[0])}; {reason}" + (f"; {beyond}" if beyond else "")
         case "not_controlled":
-            return "No match in what is covered"
+            return f"No match in the UN conventions; {beyond}" if beyond else "No match in what is covered"
         case "unresolved":
             return f"Not assessed: reported as '{label}', no structure" if label else "Not assessed: no structure"
         case _:

@@ -10,9 +10,13 @@ from typing import Any
 
 from sqlalchemy import event
 
+from app.auth.permissions import Principal, Role
+from app.countries.country import country_of
 from app.countries.lags import PUBLIC, SHARED, quantile, spent, work_out
 from app.worker import Worker
 from tests.conftest import NOW, Service
+
+CEC = "CCNC(C)C(=O)c1ccc(Cl)cc1"  # a cathinone of single countries, in no convention
 
 
 def _report(n: int, country: str, days: int, tlp: str = "GREEN") -> dict[str, Any]:
@@ -31,6 +35,23 @@ def test_a_quantile_is_a_value_that_was_counted() -> None:
     assert quantile(Counter({1.0: 5, 10.0: 5}), 0.9) == 10.0
     assert quantile(Counter({3.0: 1}), 0.9) == 3.0
     assert [spent(0.5), spent(5), spent(96), spent(None)] == ["30 min", "5 h", "4 days", ""]
+
+
+def test_the_status_in_a_country_is_by_its_own_law_too(service: Service) -> None:
+    key = service.key("lab", "DE")
+    for n, country in enumerate(("GB", "FR")):
+        sent = _report(n, country, 5) | {
+            "substances": [{"structure": {"smiles": CEC}, "techniques": ["gc-ms"], "schymanski_level": "2a"}]
+        }
+        assert service.client.post("/v1/reports", json=sent, headers=key).status_code == 201
+    reader = Principal(
+        actor="person:x", org_id="x", org_name="", kind="operator", country="AT", role=Role.ANALYST, test=False
+    )  # fmt: skip
+    with service.context.database.read() as session:
+        for code, status in (("GB", "controlled"), ("FR", "not_controlled")):
+            home = service.context.chemistry.home_of(code)
+            found = country_of(session, reader, code, home=home, now=service.clock())
+            assert [row.status for row in (*found.most, *found.new)] == [status] * 2, code
 
 
 def test_lags_on_both_databases(service: Service) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,6 +32,7 @@ from app.persistence.session import Database
 from app.settings import EgressRule, Settings
 from app.worker import Worker
 from tests.databases import postgres_copy, ready
+from tests.site import FakeChemistry
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -98,7 +99,7 @@ def make_context(database: Database, now: Callable[[], datetime] | None = None, 
         EGRESS_ALLOW=(EgressRule((ip_network("127.0.0.1/32"), None)),),
         NPS_SECRET_KEY="test key",
     )
-    context = AppContext(settings=settings, database=database, secret=b"k" * 32, chemistry=None)
+    context = AppContext(settings=settings, database=database, secret=b"k" * 32, chemistry=FakeChemistry())
     if now is not None:
         context.now = now
     return context
@@ -248,12 +249,13 @@ class World:
         return {"Authorization": f"Bearer {secret}"}
 
     def substance(
-        self, name: str = "N-pyrrolidino isotonitazene", group: str = "nitazene", status: str = "not_controlled"
-    ) -> Substance:
+        self, name: str = "N-pyrrolidino isotonitazene", group: str = "nitazene", status: str = "not_controlled",
+        matches: Sequence[dict[str, Any]] = (),
+    ) -> Substance:  # fmt: skip
         with self.context.database.write() as session:
             substance = Substance(
                 key=f"inchikey:{name}", name=name, inchikey=None, chemical_group=group, effect_group="opioid",
-                legal_status=status, matches=[], engine_version="test", created_at=self.context.now(),
+                legal_status=status, matches=list(matches), engine_version="test", created_at=self.context.now(),
             )  # fmt: skip
             session.add(substance)
         return substance

@@ -26,6 +26,7 @@ from app.persistence.models import (
 )
 from app.persistence.session import Database
 from app.worker import Worker
+from tests.factories import match
 
 
 @pytest.fixture
@@ -89,6 +90,26 @@ def test_three_findings_of_two_laboratories_after_silence_are_a_spike_once_and_t
     evaluate(place.context, what.id, "DE", LATER + timedelta(hours=7))
     (alert,) = alerts(place, "spike")
     assert (alert.revision, alert.state) == (2, "updated")
+
+
+@pytest.mark.parametrize(
+    ("certainty", "country", "said", "controlled"),
+    [("certain", "GB", "Controlled.", True), ("possible", "GB", "Possibly controlled.", False),
+     ("certain", "FR", "No control match.", False)],
+)  # fmt: skip
+def test_a_statistical_alert_speaks_of_the_law_of_its_country(
+    place: Any, certainty: str, country: str, said: str, controlled: bool
+) -> None:
+    law = match("UK-MDA", "Class B", "cathinones", basis="generic", certainty=certainty)
+    what = place.substance("x", group="cathinone", matches=[law])
+    for days in (-8, -4, -1):
+        put(place, what, LATER + timedelta(days=days), country=country, death=True)
+    evaluate(place.context, what.id, country, LATER)
+    (alert,) = alerts(place, "cluster")
+    assert alert.controlled is controlled
+    with place.context.database.read() as session:
+        (short,) = session.scalars(select(AlertRevision.short).where(AlertRevision.alert_id == alert.id))
+    assert short.endswith(said)
 
 
 def test_one_laboratory_among_several_is_no_spike_and_one_alone_is(place: Any) -> None:

@@ -9,6 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from alerts.values import Scope
+from tests.factories import match
 
 CAP = "{urn:oasis:names:tc:emergency:cap:1.2}"
 ATOM = "{http://www.w3.org/2005/Atom}"
@@ -40,6 +41,29 @@ def test_a_notice_is_issued_once_by_whom_the_table_says(client: TestClient, worl
     assert client.post("/v1/alerts", headers=keys["lab"], json=NOTICE).status_code == 403
     assert client.post("/v1/alerts", headers=keys["analyst"], json=NOTICE | {"country": "XX"}).status_code == 422
     assert client.post("/v1/alerts", headers=keys["analyst"], json=NOTICE | {"nonsense": 1}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("country", "short", "summary"),
+    [
+        ("DE", "Controlled.", "The substance is controlled under an instrument that applies here."),
+        (
+            "FR",
+            "No control match.",
+            "No match in what is covered: the UN conventions and the instruments on file of the country.",
+        ),
+        (None, "No control match.", "No match in the UN conventions; the law of single countries stands on its page."),
+    ],
+)
+def test_a_notice_speaks_of_the_law_of_its_country(
+    client: TestClient, world: Any, keys: Any, country: str | None, short: str, summary: str
+) -> None:
+    law = match("DE-NPSG", "Anlage 1", "phenethylamines and cathinones", basis="generic")
+    wish = NOTICE | {"substance": world.substance(matches=[law]).id, "country": country}
+    alert = client.post("/v1/alerts", headers=keys["analyst"], json=wish).json()
+    assert alert["controlled"] is (country == "DE")
+    assert alert["short"] == f"Two nitazenes share one mass. {short}"
+    assert alert["summary"].endswith(summary)
 
 
 def test_level_four_needs_two_different_analysts(client: TestClient, keys: Any) -> None:

@@ -22,12 +22,14 @@ from sqlalchemy import inspect, text
 
 from app.chemistry import Chemistry, Question
 from app.screening.certificate import Run, content
+from app.screening.run import kind_of
 from chem.errors import StructureProblem
 from chem.values import Structure, StructureFormat
 from tests.bench.library import structures
 from tests.conftest import Service
 from tests.site import client_of, make_site, sign_in, token_in
 
+CEC = "CCNC(C)C(=O)c1ccc(Cl)cc1"  # a cathinone of single countries, in no convention
 FENTANYL = "CCC(=O)N(c1ccccc1)C1CCN(CCc2ccccc2)CC1"
 
 
@@ -85,7 +87,8 @@ def test_the_certificate_ties_input_and_output(sqlite_service: Service, monkeypa
     original = slice_.certificate
     monkeypatch.setattr(slice_, "certificate", lambda run: made.append(run) or original(run))
     key = sqlite_service.key("industry", "GB")
-    body = json.dumps({"structures": [{"smiles": FENTANYL}, {"smiles": "CCO"}, {"smiles": "c1ccc"}], "as_of": "2026-11-24"})
+    structures = [{"smiles": text} for text in (FENTANYL, "CCO", CEC, "c1ccc")]
+    body = json.dumps({"structures": structures, "as_of": "2026-11-24"})
     headers = key | {"Content-Type": "application/json"}
     pdf = sqlite_service.client.post("/v1/screen/certificate.pdf", content=body, headers=headers)
     assert pdf.status_code == 200, pdf.text
@@ -98,8 +101,44 @@ def test_the_certificate_ties_input_and_output(sqlite_service: Service, monkeypa
     assert run.output_sha256 == hashlib.sha256(lines).hexdigest()
     printed = json.dumps(content(run))
     assert FENTANYL not in printed
-    assert dict(content(run)["results"])["controlled"] == "1"
+    told = dict(content(run)["results"])
+    assert told["controlled under the UN conventions"] == "1"
+    assert told["no match in the UN conventions, controlled under another instrument"] == "1"
+    assert told["no match in what is covered"] == "1"
+    assert sum(int(count) for count in told.values()) == 4
     assert {row["instrument"] for row in content(run)["coverage"]} >= {"UN-1961", "US-CSA"}
+
+
+def test_a_certificate_of_other_instruments_says_nothing_of_the_conventions() -> None:
+    counts = {"not_controlled/controlled": 3, "not_controlled/possibly_controlled": 2, "not_controlled": 1}
+    run = Run(
+        made_at=datetime(2026, 11, 24, tzinfo=UTC), as_of=date(2026, 11, 24), engine_version="normalisation 1, RDKit 2",
+        instruments=("UK-MDA", "DE-NPSG"), counts=counts, coverage=[], input_sha256="0" * 64, output_sha256="f" * 64,
+        what_input="a", what_output="b",
+    )  # fmt: skip
+    assert content(run)["results"] == [
+        ("controlled under an instrument that was asked", "3"), ("possibly controlled under an instrument that was asked", "2"),
+        ("no match in what is covered", "1"), ("unresolved", "0"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("legal_status", "others", "kind"),
+    [
+        ("controlled", {"UK-MDA": "possibly_controlled"}, "controlled"),
+        ("possibly_controlled", {"UK-MDA": "possibly_controlled"}, "possibly_controlled"),
+        ("possibly_controlled", {"UK-MDA": "controlled"}, "possibly_controlled/controlled"),
+        ("not_controlled", {"UK-MDA": "possibly_controlled", "DE-NPSG": "controlled"}, "not_controlled/controlled"),
+        ("not_controlled", {"UK-MDA": "possibly_controlled"}, "not_controlled/possibly_controlled"),
+        ("not_controlled", {"UK-MDA": "not_controlled"}, "not_controlled"),
+        ("unresolved", {}, "unresolved"),
+    ],
+)
+def test_a_record_counts_by_the_conventions_and_by_what_goes_beyond_them(
+    legal_status: str, others: dict[str, str], kind: str
+) -> None:
+    statuses = {"UN-1961": legal_status} | others
+    assert kind_of({"status": "ok", "legal_status": legal_status, "status_by_instrument": statuses}) == kind
 
 
 def test_a_certificate_prints_names_as_they_are() -> None:
@@ -123,14 +162,18 @@ def test_the_page_shows_and_hands_out_the_records(tmp_path: Path, chemistry: Che
     assert client.get("/screening").status_code == 303
     sign_in(client, "lab.de@example.org")
     page = client.get("/screening")
-    form = {"csrf_token": token_in(page.text), "structures": f"{FENTANYL} fentanyl\nc1ccc\n", "as_of": "2026-11-24"}
+    form = {"csrf_token": token_in(page.text), "structures": f"{FENTANYL} fentanyl\n{CEC} x\nc1ccc\n", "as_of": "2026-11-24"}
     shown = client.post("/screening", data=form)
     assert shown.status_code == 200
-    assert "2 structures: 1 controlled" in shown.text
+    assert (
+        "3 structures: 1 controlled under the UN conventions, 0 possibly, 1 by the law of single countries alone, certainly or "
+        "possibly, 1 without an answer" in shown.text
+    )
+    assert '>No UN match</strong> <strong class="badge legal-controlled">Controlled in DE, GB</strong>' in shown.text
     assert "Fentanyl is named in Schedule I" in shown.text
     assert shown.headers["cache-control"] == "private, no-store"
     lines = client.post("/screening", data={**form, "want": "ndjson"})
-    assert [json.loads(line)["status"] for line in lines.text.splitlines()] == ["ok", "error"]
+    assert [json.loads(line)["status"] for line in lines.text.splitlines()] == ["ok", "ok", "error"]
     assert client.post("/screening", data={**form, "want": "csv"}).text.startswith("index,name")
     assert client.post("/screening", data={**form, "want": "pdf"}).content.startswith(b"%PDF")
     for wrong in (

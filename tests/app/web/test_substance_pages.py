@@ -106,7 +106,10 @@ def test_the_verdict_names_instrument_schedule_and_basis(public: TestClient, as_
 
 def test_no_match_says_what_is_covered_and_what_is_not_and_never_legal(public: TestClient) -> None:
     text = public.get(address(public, "2-MMC")).text
-    assert "No match in what is covered: 3 instruments, editions of 24 Nov 2026." in text
+    assert "No match in the UN conventions; controlled in United Kingdom" in text
+    assert "No match in the UN conventions: 3 instruments, editions of 24 Nov 2026." in text
+    assert ">No UN match</strong>" in text
+    assert ">Controlled in GB</strong>" in text
     assert "Not covered: stereoisomers of three entries: text not read." in text
     assert "Under the law of single countries: UK Misuse of Drugs Act Class B, under the class rule for cathinones." in text
     assert "Information, not legal advice; the official text prevails." in text
