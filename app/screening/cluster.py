@@ -28,7 +28,7 @@ from app.screening.catalogue import Catalogue
 from app.screening.inputs import Item
 from app.screening.records import Wanted
 from app.screening.run import Ask, Outcome, Screener, ScreenOptions, check_instruments, chunk_of, kind_of
-from app.screening.writers import one_line
+from app.screening.writers import by_instrument, one_line
 from chem.engine import Engine
 from chem.values import to_json
 
@@ -136,6 +136,7 @@ def _parquet(records: list[dict[str, Any]], note: dict[str, Any]) -> bytes:
             "input": pyarrow.array([r["input"] for r in records], pyarrow.string()),
             "status": pyarrow.array([r["status"] for r in records], pyarrow.string()),
             "legal_status": pyarrow.array([r.get("legal_status") for r in records], pyarrow.string()),
+            "status_by_instrument": pyarrow.array([by_instrument(r) for r in records], pyarrow.string()),
             "parent_inchikey": pyarrow.array(
                 [(r.get("identity") or {}).get("parent_inchikey") for r in records], pyarrow.string()
             ),

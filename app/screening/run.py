@@ -24,7 +24,7 @@ from app.screening import resume
 from app.screening.inputs import Item, Source
 from app.screening.records import Wanted, as_record, error_record
 from app.screening.resume import Checkpoint
-from app.screening.writers import Writer, open_writer, rendered
+from app.screening.writers import COLUMNS, Writer, open_writer, rendered
 from chem.engine import Engine
 from chem.errors import StructureError, StructureProblem
 from chem.values import UN_INSTRUMENTS, Structure, StructureFormat, to_json
@@ -58,6 +58,7 @@ class ScreenOptions:
             "analogues": self.analogues,
             "format": self.file_format,
             "out": self.out,
+            "columns": list(COLUMNS),
         }
 
 

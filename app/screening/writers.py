@@ -23,7 +23,7 @@ FORMATS = ("ndjson", "csv", "xlsx")
 RESUMABLE = ("ndjson", "csv")
 COLUMNS = (
     "index", "name", "input", "status", "legal_status", "parent_smiles", "parent_inchikey", "formula", "monoisotopic_mass",
-    "removed", "matches", "reasons", "analogues", "error",
+    "removed", "matches", "reasons", "analogues", "error", "status_by_instrument",
 )  # fmt: skip
 MOST_ROWS = 1_048_575  # of a worksheet, beside its heading
 MOST_IN_CELL = 32_767
@@ -69,7 +69,14 @@ def flat(found: dict[str, Any]) -> list[Any]:
         "; ".join(m["explanation"] for m in matches if m["captured"]),
         "; ".join(f"{a['entry']} {a['similarity']:.2f}" for a in found.get("analogues", [])),
         f"{error['code']}: {error['detail']}" if error else "",
+        by_instrument(found),
     ]
+
+
+def by_instrument(found: dict[str, Any]) -> str:
+    """Every instrument that a record falls under, or possibly does: the status over the UN conventions passes the others over."""
+    statuses = found.get("status_by_instrument", {})
+    return "; ".join(f"{name}: {status}" for name, status in statuses.items() if status in ("controlled", "possibly_controlled"))
 
 
 def csv_line(cells: list[Any] | tuple[str, ...]) -> bytes:

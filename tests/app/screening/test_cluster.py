@@ -125,6 +125,9 @@ def test_parquet_shards_by_the_command(two_workers: LocalCluster, tmp_path: Path
     assert [r["index"] for r in found] == [0, 1, 2, 3, 4]
     assert [r["status"] for r in found] == ["ok", "ok", "ok", "error", "ok"]
     assert found[4]["legal_status"] == "controlled"
+    parts = pyarrow.concat_tables([parquet.read_table(path) for path in sorted((tmp_path / "out").glob("part-*.parquet"))])
+    assert parts.column("legal_status").to_pylist()[4] == "controlled"
+    assert "UN-1971: controlled" in parts.column("status_by_instrument").to_pylist()[4]
     assert (tmp_path / "c.pdf").read_bytes().startswith(b"%PDF")
 
 

@@ -69,14 +69,17 @@ def test_one_structure_in_every_format_gives_one_record(tmp_path: Path) -> None:
 
 def test_tables_hold_what_the_lines_hold(tmp_path: Path) -> None:
     source = tmp_path / "a.smi"
-    source.write_text(f"{FENTANYL} =HYPERLINK(1)\nCCO\n")
+    source.write_text(f"{FENTANYL} =HYPERLINK(1)\nCCO\nCCNC(C)C(=O)c1ccc(Cl)cc1\n")
     book, table = tmp_path / "a.xlsx", tmp_path / "a.csv"
     assert screen(source, "--out", "xlsx", "--output", book).exit_code == 0
     assert screen(source, "--out", "csv", "--output", table).exit_code == 0
     rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))
     sheets = CalamineWorkbook.from_path(str(book))
     cells = sheets.get_sheet_by_name("Records").to_python()
-    assert [row["legal_status"] for row in rows] == ["controlled", "not_controlled"]
+    assert [row["legal_status"] for row in rows] == ["controlled", "not_controlled", "not_controlled"]
+    assert "UN-1961: controlled" in rows[0]["status_by_instrument"]
+    assert [row["status_by_instrument"] for row in rows[1:]] == ["", "UK-MDA: controlled; DE-NPSG: controlled"]
+    assert [row[14] for row in cells[1:]] == [row["status_by_instrument"] for row in rows]
     assert rows[0]["name"] == "'=HYPERLINK(1)"
     assert cells[1][1] == "=HYPERLINK(1)"
     assert [row[6] for row in cells[1:]] == [row["parent_inchikey"] for row in rows]
