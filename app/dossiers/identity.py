@@ -274,7 +274,7 @@ def annex(making: Making) -> Section:
         for country, instruments in INSTRUMENTS_OF_COUNTRY.items():
             for match in words.counting(making.substance.matches):
                 if match["instrument"] in instruments:
-                    controls.setdefault(country, []).append(words.place(match))
+                    controls.setdefault(country, []).append(words.possibly(match) + words.place(match))
     reporting = {country for country, _ in making.material.reporting}
     answered = sorted(set(measures) | set(controls), key=country_name)
     silent = sorted((reporting - set(answered)), key=country_name)

@@ -54,8 +54,7 @@ def national_provisions(substance: SubstanceDetail) -> tuple[str, ...]:
     found: dict[str, str] = {}
     for match in words.counting(substance.matches):
         if match["instrument"] not in UN_INSTRUMENTS:
-            prefix = "possibly " if match["certainty"] == "possible" else ""
-            found.setdefault(match["instrument"], prefix + words.place(match))
+            found.setdefault(match["instrument"], words.possibly(match) + words.place(match))
     return tuple(found.values())
 
 

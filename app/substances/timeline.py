@@ -53,8 +53,7 @@ def changes(matches: Sequence[Mapping[str, Any]]) -> tuple[Change, ...]:
     for match in words.counting(matches):
         began, earliest = match["effective_from"], match["not_before"]
         on = date.fromisoformat(began or earliest) if began or earliest else None
-        certain = "" if match["certainty"] == "certain" else "possibly "
-        text = f"{certain}{words.place(match)}"
+        text = words.possibly(match) + words.place(match)
         found.add((on or EARLIEST, on is not None and bool(began), on is None, text))
     return tuple(
         Change(on=None if undated else on, known=known, text=text[:1].upper() + text[1:])
@@ -72,7 +71,8 @@ def on_day(engine: Engine, smiles: str | None, name: str, day: date) -> OnDay | 
     lines = []
     for instrument, found in told.status_by_instrument.items():
         counting = [match for match in words.counting(matches) if match["instrument"] == instrument]
-        text = "; ".join(dict.fromkeys(f"{words.schedule(m['schedule'])}, {words.basis(m)}" for m in counting)) or "no match"
+        texts = dict.fromkeys(f"{words.possibly(m)}{words.schedule(m['schedule'])}, {words.basis(m)}" for m in counting)
+        text = "; ".join(texts) or "no match"
         lines.append((words.instrument(instrument), found.value, text))
     return OnDay(day=day, status=status, verdict=words.verdict(status, matches, label=name), lines=tuple(lines))
 

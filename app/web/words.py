@@ -257,6 +257,11 @@ def place(match: Match) -> str:
     return f"{instrument(match['instrument'])} {schedule(match['schedule'])}, {basis(match)}"
 
 
+def possibly(match: Match) -> str:
+    """What stands before a provision that is not certain."""
+    return "" if match["certainty"] == "certain" else "possibly "
+
+
 def counting(matches: Iterable[Match]) -> list[Match]:
     """The matches that decide the status, gravest first as stored."""
     return [match for match in matches if match["captured"]]

@@ -141,13 +141,16 @@ def test_the_status_on_a_day_follows_the_two_dates_of_the_entry(site: str, visit
     told = page.locator("#status").get_by_role("status")
     field = page.get_by_label(re.compile("What was it on this day"))
     for day, verdict in (
-        ("2025-03-11", "On 11 Mar 2025: No match in what is covered"),
+        ("2025-03-11", "On 11 Mar 2025: No match in the UN conventions; possibly controlled in "),
         ("2025-03-12", "On 12 Mar 2025: Possibly controlled: UN 1961 Schedule I, as N-Pyrrolidino protonitazene; the start date"),
         ("2026-11-24", "Today, 24 Nov 2026: Controlled: UN 1961 Schedule I, as N-Pyrrolidino protonitazene"),
     ):
         field.fill(day)
         page.get_by_role("button", name="Show", exact=True).click()
         expect(told).to_contain_text(verdict)
+        expect(told.get_by_text("UK Misuse of Drugs Act")).to_have_text(
+            "UK Misuse of Drugs Act: possibly Class A, under the class rule for nitazenes"
+        )
         expect(field).to_have_value(day)
         assert f"as_of={day}" in page.url
     field.fill("2027-01-01")

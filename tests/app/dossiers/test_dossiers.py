@@ -166,6 +166,15 @@ def test_it_has_the_nineteen_headings_and_says_its_gaps(world: dict[str, Any]) -
     assert all("<svg" in chart["svg"] and "<path" in chart["svg"] for chart in charts)
 
 
+def test_a_control_entry_that_is_not_certain_says_possibly(world: dict[str, Any]) -> None:
+    document = _dossier(world, "reviewer")
+    (annex,) = (section for section in document["sections"] if section["number"] == 20)
+    (table,) = (block for block in annex["blocks"] if block["block"] == "table")
+    entries = {row[0]["text"]: row[1]["text"] for row in table["rows"]}
+    assert entries["United Kingdom"] == "UK Misuse of Drugs Act Class A, under the class rule for fentanyls"
+    assert entries["Germany"].startswith("possibly German NPS Act")
+
+
 def test_nobody_opens_a_dossier_of_rows_they_may_not_read(world: dict[str, Any]) -> None:
     client = world["service"].client
     full, shared = _dossier(world, "reviewer"), _dossier(world, "authority")
