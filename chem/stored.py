@@ -6,9 +6,13 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from chem.values import Certainty, Identity, LegalStatus, Remark, Stereo
+from chem.values import UN_INSTRUMENTS, Certainty, Identity, LegalStatus, Remark, Stereo
 
 _TUPLES = frozenset({"removed", "isotopes"})
+_GRAVER = {
+    LegalStatus.NOT_CONTROLLED: frozenset({LegalStatus.CONTROLLED, LegalStatus.POSSIBLY_CONTROLLED}),
+    LegalStatus.POSSIBLY_CONTROLLED: frozenset({LegalStatus.CONTROLLED}),
+}
 
 
 def status_with(legal_status: str, matches: Iterable[Mapping[str, Any]], instruments: Container[str]) -> str:
@@ -20,6 +24,12 @@ def status_with(legal_status: str, matches: Iterable[Mapping[str, Any]], instrum
     if legal_status == LegalStatus.CONTROLLED or Certainty.CERTAIN in certainties:
         return LegalStatus.CONTROLLED.value
     return LegalStatus.POSSIBLY_CONTROLLED.value if certainties else legal_status
+
+
+def graver_elsewhere(legal_status: str, statuses: Mapping[str, str]) -> dict[str, str]:
+    """The statuses of instruments outside the UN conventions that are graver than `legal_status`, which is over these."""
+    graver = _GRAVER.get(LegalStatus(legal_status), frozenset())
+    return {name: status for name, status in statuses.items() if name not in UN_INSTRUMENTS and status in graver}
 
 
 def identity_from_json(data: Mapping[str, Any]) -> Identity:

@@ -54,25 +54,25 @@ def certificate(run: Run) -> bytes:
     return compiled
 
 
-def _statuses(instruments: Sequence[str] | None) -> list[tuple[str, tuple[str, ...]]]:
-    """The lines of the results: what each says, and the kinds that it counts. None of them says more than was compared."""
+def _statuses(instruments: Sequence[str] | None) -> list[tuple[str, str]]:
+    """The lines of the results: what each says, and the kind that it counts. None of them says more than was compared."""
     asked = [name for name in UN_INSTRUMENTS if instruments is None or name in instruments]
     if not asked:
         return [
-            ("controlled under an instrument that was asked", ("not_controlled/controlled",)),
-            ("possibly controlled under an instrument that was asked", ("not_controlled/possibly_controlled",)),
-            (NONE, ("not_controlled",)),
-            (OPEN, ("unresolved",)),
+            ("controlled under an instrument that was asked", "not_controlled/controlled"),
+            ("possibly controlled under an instrument that was asked", "not_controlled/possibly_controlled"),
+            (NONE, "not_controlled"),
+            (OPEN, "unresolved"),
         ]
     un = "the UN conventions" if len(asked) == len(UN_INSTRUMENTS) else " and ".join(asked)
     return [
-        (f"controlled under {un}", ("controlled",)),
-        (f"possibly controlled under {un}, controlled under another instrument", ("possibly_controlled/controlled",)),
-        (f"possibly controlled under {un}", ("possibly_controlled",)),
-        (f"no match in {un}, controlled under another instrument", ("not_controlled/controlled",)),
-        (f"no match in {un}, possibly controlled under another instrument", ("not_controlled/possibly_controlled",)),
-        (NONE, ("not_controlled",)),
-        (OPEN, ("unresolved",)),
+        (f"controlled under {un}", "controlled"),
+        (f"possibly controlled under {un}, controlled under another instrument", "possibly_controlled/controlled"),
+        (f"possibly controlled under {un}", "possibly_controlled"),
+        (f"no match in {un}, controlled under another instrument", "not_controlled/controlled"),
+        (f"no match in {un}, possibly controlled under another instrument", "not_controlled/possibly_controlled"),
+        (NONE, "not_controlled"),
+        (OPEN, "unresolved"),
     ]
 
 
@@ -88,7 +88,7 @@ def content(run: Run) -> dict[str, Any]:
         *((VERSIONS.get(name, name), rest) for name, _, rest in (part.partition(" ") for part in versions)),
         ("Made at", f"{run.made_at:%Y-%m-%d %H:%M} UTC"),
     ]
-    results = [(words, f"{sum(run.counts.get(kind, 0) for kind in kinds):,}") for words, kinds in _statuses(run.instruments)]
+    results = [(words, f"{run.counts.get(kind, 0):,}") for words, kind in _statuses(run.instruments)]
     results += [
         (ERRORS.get(name[6:], name), f"{count:,}") for name, count in sorted(run.counts.items()) if name.startswith("error:")
     ]

@@ -27,11 +27,11 @@ from app.screening.resume import Checkpoint
 from app.screening.writers import COLUMNS, Writer, open_writer, rendered
 from chem.engine import Engine
 from chem.errors import StructureError, StructureProblem
-from chem.values import UN_INSTRUMENTS, Structure, StructureFormat, to_json
+from chem.stored import graver_elsewhere
+from chem.values import Structure, StructureFormat, to_json
 
 CHUNK = 50  # inputs handed to a worker at once; at most two chunks a worker wait
 CHECKPOINT_S = 1.0
-GRAVER = {"not_controlled": ("controlled", "possibly_controlled"), "possibly_controlled": ("controlled",)}  # gravest first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,11 +125,9 @@ def kind_of(found: dict[str, Any]) -> str:
     if found["status"] == "error":
         return f"error:{found['error']['code']}"
     kind: str = found["legal_status"]
-    others = {status for name, status in found["status_by_instrument"].items() if name not in UN_INSTRUMENTS}
-    for graver in GRAVER.get(kind, ()):
-        if graver in others:
-            return f"{kind}/{graver}"
-    return kind
+    elsewhere = graver_elsewhere(kind, found["status_by_instrument"]).values()
+    gravest = "controlled" if "controlled" in elsewhere else "possibly_controlled"
+    return f"{kind}/{gravest}" if elsewhere else kind
 
 
 def _initialise(editions: tuple[Mapping[str, Any], ...]) -> Screener:

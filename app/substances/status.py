@@ -10,6 +10,7 @@ from typing import Any
 from app.substances.queries import SubstanceDetail
 from app.web import words
 from app.web.templating import day
+from chem.stored import status_with
 from chem.values import INSTRUMENT_ORDER, UN_INSTRUMENTS, Coverage
 
 
@@ -65,13 +66,8 @@ def status_by_instrument(substance: SubstanceDetail, coverage: tuple[Coverage, .
     found = []
     for item in sorted(coverage, key=place):
         matches = [match for match in substance.matches if match["instrument"] == item.instrument]
-        counting = words.counting(matches)
-        if substance.smiles is None and not matches:
-            status = "unresolved"
-        elif any(match["certainty"] == "certain" for match in counting):
-            status = "controlled"
-        else:
-            status = "possibly_controlled" if counting else "not_controlled"
+        unread = substance.smiles is None and not matches
+        status = "unresolved" if unread else status_with("not_controlled", matches, (item.instrument,))
         found.append(
             InstrumentStatus(
                 name=words.instrument(item.instrument),

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.web.places import country_name
-from chem.values import INSTRUMENTS_OF_COUNTRY, UN_INSTRUMENTS
+from chem.stored import graver_elsewhere, status_with
+from chem.values import INSTRUMENTS_OF_COUNTRY
 
 KEYS = (
     ("/", "Search a substance"),
@@ -287,25 +288,18 @@ _COUNTRY_OF = {instrument: country for country, instruments in INSTRUMENTS_OF_CO
 def national_of(legal_status: str, statuses: Mapping[str, str]) -> National | None:
     """What statuses of instruments add to `legal_status`, which is over the UN conventions; None where that is nothing."""
     found: dict[str, set[str]] = {"controlled": set(), "possibly_controlled": set()}
-    for code, status in statuses.items():
-        if code not in UN_INSTRUMENTS and status in found:
-            found[status].add(_COUNTRY_OF.get(code, code))
-    controlled = found["controlled"] if legal_status != "controlled" else set()
-    possible = found["possibly_controlled"] - controlled if legal_status == "not_controlled" else set()
-    if not controlled and not possible:
-        return None
-    return National(controlled=tuple(sorted(controlled)), possible=tuple(sorted(possible)))
+    for code, status in graver_elsewhere(legal_status, statuses).items():
+        found[status].add(_COUNTRY_OF.get(code, code))
+    controlled, possible = found["controlled"], found["possibly_controlled"] - found["controlled"]
+    return National(controlled=tuple(sorted(controlled)), possible=tuple(sorted(possible))) if controlled or possible else None
 
 
 def national(legal_status: str, matches: Iterable[Match]) -> National | None:
     """What a status over the UN conventions would pass over in silence; None where that is nothing."""
-    statuses: dict[str, str] = {}
-    for match in counting(matches):
-        if match["certainty"] == "certain":
-            statuses[match["instrument"]] = "controlled"
-        else:
-            statuses.setdefault(match["instrument"], "possibly_controlled")
-    return national_of(legal_status, statuses)
+    counted = counting(matches)
+    return national_of(
+        legal_status, {m["instrument"]: status_with("not_controlled", counted, (m["instrument"],)) for m in counted}
+    )
 
 
 def verdict(legal_status: str, matches: Iterable[Match], *, label: str = "") -> str:

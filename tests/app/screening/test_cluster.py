@@ -52,9 +52,14 @@ def options(folder: Path, **more: Any) -> ScreenOptions:
     return ScreenOptions(**(values | more))  # type: ignore[arg-type]
 
 
-def records(folder: Path) -> list[str]:
+def column(folder: Path, name: str) -> list[Any]:
     tables = [parquet.read_table(path) for path in sorted(folder.glob("part-*.parquet"))]
-    return [str(line) for line in pyarrow.concat_tables(tables).column("record").to_pylist()]
+    found: list[Any] = pyarrow.concat_tables(tables).column(name).to_pylist()
+    return found
+
+
+def records(folder: Path) -> list[str]:
+    return [str(line) for line in column(folder, "record")]
 
 
 def alone(catalogue: Path) -> list[str]:
@@ -125,9 +130,8 @@ def test_parquet_shards_by_the_command(two_workers: LocalCluster, tmp_path: Path
     assert [r["index"] for r in found] == [0, 1, 2, 3, 4]
     assert [r["status"] for r in found] == ["ok", "ok", "ok", "error", "ok"]
     assert found[4]["legal_status"] == "controlled"
-    parts = pyarrow.concat_tables([parquet.read_table(path) for path in sorted((tmp_path / "out").glob("part-*.parquet"))])
-    assert parts.column("legal_status").to_pylist()[4] == "controlled"
-    assert "UN-1971: controlled" in parts.column("status_by_instrument").to_pylist()[4]
+    assert column(tmp_path / "out", "legal_status")[4] == "controlled"
+    assert "UN-1971: controlled" in column(tmp_path / "out", "status_by_instrument")[4]
     assert (tmp_path / "c.pdf").read_bytes().startswith(b"%PDF")
 
 
